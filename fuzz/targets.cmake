@@ -1,0 +1,2 @@
+# boxd_fuzz(<target> <libraries...>)
+boxd_fuzz(json boxd_core)

@@ -1,0 +1,72 @@
+/*
+ * Errors that may reach a client. A struct err lives on the caller's stack as `struct err e = {0}`:
+ * setting one allocates nothing, so nothing can leak and running out of memory can be reported.
+ * The service layers choose a kind, never a number; api/router.c alone turns a kind into
+ * {"code","message"} (contract 1.3).
+ */
+#ifndef BOXD_ERR_H
+#define BOXD_ERR_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The machine code is API: kinds are added, codes are never renamed. */
+#define ERR_KINDS(X)                                                                           \
+	X(BAD_REQUEST, 400, "BAD_REQUEST")       /* not HTTP as RFC 9112 defines it */         \
+	X(BAD_BODY, 400, "INVALID_REQUEST_BODY") /* body or field of a body */                 \
+	X(MISSING_QUERY, 400, "MISSING_QUERY")   /* required query parameter absent */         \
+	X(BAD_QUERY, 400, "INVALID_QUERY")       /* query parameter that cannot be used */     \
+	X(UNAUTHORIZED, 401, "UNAUTHORIZED")     /* token absent or wrong */                   \
+	X(FORBIDDEN, 403, "FORBIDDEN")           /* browser checks: Origin, Host, Sec-Fetch */ \
+	X(PATH_FORBIDDEN, 403, "PATH_FORBIDDEN") /* outside every root */                      \
+	X(NO_ROUTE, 404, "NOT_FOUND")            /* unknown path */                            \
+	X(NO_COMMAND, 404, "COMMAND_NOT_FOUND")  /* unknown or evicted command id */           \
+	X(NO_FILE, 404, "FILE_NOT_FOUND")                                                      \
+	X(BAD_METHOD, 405, "METHOD_NOT_ALLOWED")                                               \
+	X(REQUEST_TIMEOUT, 408, "REQUEST_TIMEOUT") /* head or body too slow */                 \
+	X(NOT_RUNNING, 409, "COMMAND_NOT_RUNNING") /* interrupt of a finished command */       \
+	X(TOO_LARGE, 413, "TOO_LARGE")             /* body over its limit */                   \
+	X(URI_TOO_LONG, 414, "URI_TOO_LONG")                                                   \
+	X(EXPECTATION, 417, "EXPECTATION_FAILED") /* Expect other than 100-continue */         \
+	X(TOO_MANY, 429, "TOO_MANY")              /* a bounded table is full */                \
+	X(HEAD_TOO_LARGE, 431, "HEADER_TOO_LARGE")                                             \
+	X(RUNTIME, 500, "RUNTIME_ERROR") /* the system refused: errno is logged */             \
+	X(NOT_SUPPORTED, 501, "NOT_SUPPORTED")                                                 \
+	X(UNAVAILABLE, 503, "UNAVAILABLE") /* out of memory, fds, or shutting down */          \
+	X(HTTP_VERSION, 505, "HTTP_VERSION_NOT_SUPPORTED")
+
+struct err_kind {
+	uint16_t status;  /* HTTP status */
+	const char *code; /* machine code of the envelope */
+};
+
+#define ERR_DECLARE(id, status, code) extern const struct err_kind ERR_##id;
+ERR_KINDS(ERR_DECLARE)
+#undef ERR_DECLARE
+
+#define ERR_MSG_MAX 256
+
+struct err {
+	const struct err_kind
+		*kind;         /* NULL while there is no error; status and code cannot disagree */
+	int sys;               /* errno at the failing call: logged, never sent */
+	char msg[ERR_MSG_MAX]; /* safe to send: no host path, pointer or secret; cut with "..." */
+};
+
+/* Sets *e and returns -1, so that a function can end `return err_set(...)`. Setting twice asserts.
+ */
+int err_set(struct err *e, const struct err_kind *kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4), nonnull));
+
+/* Like err_set(), and keeps errno, read first thing; the message ends in ": " and strerror text. */
+int err_sys(struct err *e, const struct err_kind *kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4), nonnull));
+
+/* Puts "context: " before the message of an error that is already set. Returns -1. */
+int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull));
+
+/* errno as text that does not depend on the locale; never NULL. */
+const char *err_strerror(int errnum);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * Every number that bounds boxd, in one table. It makes the enum below, the "limits" object of the
+ * configuration file, the range check, --print-limits and the table in the README. Each row has a
+ * test at the limit and one past it.
+ *
+ * LIMIT(NAME, default, min, max, unit, why)
+ */
+#ifndef BOXD_LIMITS_H
+#define BOXD_LIMITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LIMITS(LIMIT)                                                                          \
+	LIMIT(HTTP_CONNECTIONS, 16384, 16, 1000000, "count",                                   \
+		"open client connections; also kept under the fd limit less HTTP_FD_RESERVE")  \
+	LIMIT(HTTP_FD_RESERVE, 64, 16, 4096, "fds",                                            \
+		"descriptors kept for running commands when connections are accepted")         \
+	LIMIT(HTTP_HEAD_BYTES, 32768, 1024, 1048576, "bytes",                                  \
+		"request line and header fields together: 431")                                \
+	LIMIT(HTTP_TARGET_BYTES, 8192, 256, 65536, "bytes", "request target: 414")             \
+	LIMIT(HTTP_FIELDS, 100, 16, 128, "count", "header fields of one request: 431")         \
+	LIMIT(HTTP_BODY_BYTES, 8388608, 1024, 1073741824, "bytes",                             \
+		"a buffered (JSON) request body: 413")                                         \
+	LIMIT(HTTP_TRAILER_BYTES, 8192, 256, 65536, "bytes",                                   \
+		"trailer section of a chunked body: 431")                                      \
+	LIMIT(HTTP_HEAD_MS, 10000, 100, 600000, "ms",                                          \
+		"from the first byte of a request to the end of its head: 408")                \
+	LIMIT(HTTP_BODY_MS, 30000, 100, 600000, "ms",                                          \
+		"longest pause while a request body arrives: 408")                             \
+	LIMIT(HTTP_IDLE_MS, 90000, 100, 86400000, "ms", "an idle keep-alive connection")       \
+	LIMIT(HTTP_WRITE_STALL_MS, 30000, 100, 600000, "ms",                                   \
+		"longest time without progress while output waits for the client")             \
+	LIMIT(HTTP_OUT_BYTES, 262144, 16384, 16777216, "bytes",                                \
+		"output queued for one connection before its source is paused")                \
+	LIMIT(HTTP_LINGER_MS, 1000, 0, 60000, "ms",                                            \
+		"reading on after an early error reply, so that the client can read it")       \
+	LIMIT(HTTP_ACCEPT_PAUSE_MS, 100, 10, 10000, "ms",                                      \
+		"pause of the listener when descriptors run out")                              \
+	LIMIT(JSON_DEPTH, 64, 4, 512, "levels", "nesting of a JSON body")                      \
+	LIMIT(JSON_VALUES, 100000, 100, 10000000, "count", "values in one JSON body")          \
+	LIMIT(STREAM_PING_MS, 3000, 50, 25000, "ms", "keep-alive event on every event stream") \
+	LIMIT(STREAM_LINE_BYTES, 524288, 1024, 1048576, "bytes",                               \
+		"raw bytes of output in one event; a longer line is split")                    \
+	LIMIT(STREAM_COUNT, 12000, 16, 1000000, "count", "event streams open at once: 429")    \
+	LIMIT(HUB_SEGMENT_BYTES, 65536, 4096, 1048576, "bytes",                                \
+		"unit in which output is kept, spilled and dropped")                           \
+	LIMIT(HUB_MEMORY_BYTES, 262144, 65536, 16777216, "bytes",                              \
+		"output of one command kept in memory")                                        \
+	LIMIT(HUB_LOG_BYTES, 16777216, 65536, 1073741824, "bytes",                             \
+		"output of one command kept in all, memory and spill file")                    \
+	LIMIT(HUB_OWNER_WINDOW_BYTES, 196608, 4096, 16777216, "bytes",                         \
+		"how far the owner of a stream may lag before the command waits")              \
+	LIMIT(PROC_RUNNING, 4096, 1, 100000, "count", "commands running at once: 429")         \
+	LIMIT(PROC_FINISHED, 1000, 1, 1000000, "count",                                        \
+		"exit records kept; the oldest goes first")                                    \
+	LIMIT(PROC_FINISHED_MS, 3600000, 1000, 604800000, "ms",                                \
+		"how long an exit record and its log are kept")                                \
+	LIMIT(PROC_FINISHED_MEMORY_BYTES, 16777216, 65536, 1073741824, "bytes",                \
+		"memory held by logs of finished commands; the oldest goes first")             \
+	LIMIT(PROC_FINISHED_DISK_BYTES, 268435456, 65536, 1099511627776, "bytes",              \
+		"spill files of finished commands; the oldest goes first")                     \
+	LIMIT(PROC_COMMAND_BYTES, 131071, 256, 131071, "bytes",                                \
+		"command text, or one element of argv: the kernel takes no longer argument")   \
+	LIMIT(PROC_ARGS, 4096, 1, 65536, "count", "elements of argv")                          \
+	LIMIT(PROC_ENVS, 4096, 1, 65536, "count", "environment variables of one request")      \
+	LIMIT(PROC_ENV_FILE_BYTES, 1048576, 4096, 16777216, "bytes", "the EXECD_ENVS file")    \
+	LIMIT(PROC_PIPE_BYTES, 1048576, 4096, 1048576, "bytes",                                \
+		"pipe of a command that floods it (best effort)")                              \
+	LIMIT(PROC_READ_BYTES, 65536, 4096, 1048576, "bytes",                                  \
+		"read from one pipe in one turn of the loop")                                  \
+	LIMIT(PROC_LINGER_MS, 20, 0, 10000, "ms",                                              \
+		"after the exit, wait for descendants that still hold the pipes")              \
+	LIMIT(PROC_GRACE_MS, 3000, 0, 600000, "ms",                                            \
+		"from SIGTERM to SIGKILL on interrupt and shutdown")                           \
+	LIMIT(PROC_TIMEOUT_GRACE_MS, 1000, 0, 600000, "ms",                                    \
+		"from SIGTERM to SIGKILL when a timeout is hit")                               \
+	LIMIT(PROC_TIMEOUT_MAX_MS, 2592000000, 1000, 31536000000, "ms",                        \
+		"longest timeout a request may ask for")                                       \
+	LIMIT(SHUTDOWN_FLUSH_MS, 2000, 0, 60000, "ms",                                         \
+		"after the children are gone, time for streams to reach their clients")        \
+	LIMIT(WORK_THREADS, 2, 1, 64, "count", "disk threads, started when first needed")      \
+	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                     \
+	LIMIT(LOG_BURST, 20, 1, 10000, "lines/s", "log lines per second from one place in the code")
+
+enum limit {
+#define LIMIT_ENUM(name, def, min, max, unit, why) LIMIT_##name,
+	LIMITS(LIMIT_ENUM)
+#undef LIMIT_ENUM
+		LIMIT_COUNT_
+};
+
+struct limit_row {
+	const char *name; /* as above; in the configuration file in lower case */
+	int64_t def, min, max;
+	const char *unit, *why;
+};
+
+extern const struct limit_row limit_rows[LIMIT_COUNT_];
+extern int64_t limit_values[LIMIT_COUNT_];
+
+/* The value in force. Fixed once the configuration is read, so any thread may ask. */
+static inline int64_t limit(enum limit l)
+{
+	return limit_values[l];
+}
+
+/* The same for sizes; every row fits. */
+static inline size_t limit_size(enum limit l)
+{
+	return (size_t)limit_values[l];
+}
+
+/* Finds a row by name, in any case. LIMIT_COUNT_ when there is none. */
+enum limit limit_find(const char *name) __attribute__((nonnull));
+
+/* Sets a value; false when it is outside [min, max]. At start-up and in tests only. */
+bool limit_set(enum limit l, int64_t value) __attribute__((warn_unused_result));
+
+#endif
