@@ -1,2 +1,7 @@
 # boxd_fuzz(<target> <libraries...>)
+boxd_fuzz(http1 boxd_proto)
+boxd_fuzz(chunked boxd_proto)
+boxd_fuzz(query boxd_proto)
+boxd_fuzz(linecut boxd_proto)
+boxd_fuzz(jsonw boxd_proto)
 boxd_fuzz(json boxd_core)
