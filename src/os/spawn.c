@@ -1,0 +1,365 @@
+/*
+ * spawn: a process from a plan.
+ *
+ * The child is a clone that shares the daemon's memory and suspends the calling thread until it
+ * execs (CLONE_VM|CLONE_VFORK): the price does not grow with the daemon, and a failure is written
+ * straight into the caller's struct. The sharing makes the rules for everything named
+ * spawn_child_*: raw system calls only, nothing that locks, allocates or knows about threads
+ * (libc's set*id functions tell all threads), and no signal handler may run in the child. So every
+ * signal is blocked around the clone, and unblocked in the child only when all dispositions are
+ * default.
+ *
+ * After the change of user the child still shares the daemon's memory for a moment. The kernel
+ * marks that memory as not dumpable when it changes credentials, so the new user cannot attach to
+ * it; the mark stays on the daemon, and nothing here takes it back.
+ */
+#include "boxd/spawn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "boxd/cleanup.h"
+#include "boxd/sysc.h"
+
+/*
+ * The child runs as the calling thread as far as a sanitizer's runtime can tell, and leaves its
+ * functions by exec: their entries and exits must not be recorded.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define SPAWN_RAW __attribute__((noinline, disable_sanitizer_instrumentation))
+#endif
+#endif
+#ifndef SPAWN_RAW
+#define SPAWN_RAW __attribute__((noinline, no_sanitize("address", "thread", "undefined")))
+#endif
+
+/*
+ * ThreadSanitizer takes a call of clone() for a fork, which goes wrong when the child shares the
+ * memory: there, glibc's other name of the function is called.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define SPAWN_CLONE __clone
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SPAWN_CLONE __clone
+#endif
+#endif
+#ifdef SPAWN_CLONE
+int SPAWN_CLONE(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#else
+#define SPAWN_CLONE clone
+#endif
+
+#define SPAWN_STACK_BYTES (32 * 1024)
+#define SPAWN_GUARD_BYTES (64 * 1024) /* a multiple of every page size in use */
+#define SPAWN_SIGNALS     64          /* of the kernel, the real-time ones included */
+#define SPAWN_UMASK       022
+
+/*
+ * The last resort for closing, without close_range(2) and /proc. All our descriptors are
+ * close-on-exec; inherited ones have low numbers.
+ */
+#define SPAWN_CLOSE_MAX 65536
+
+#define SPAWN_DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* What the two sides share. */
+struct spawn_call {
+	const struct spawn_plan *plan;
+	enum spawn_step step; /* the child is at */
+	int error;            /* errno of that step, 0: the program was executed */
+};
+
+struct spawn_dirent { /* of getdents64(2) */
+	uint64_t ino;
+	int64_t off;
+	unsigned short reclen;
+	unsigned char type;
+	char name[];
+};
+
+static _Thread_local enum spawn_step spawn_failed;
+
+/*
+ * What is ignored would stay so across the exec, and handlers must be gone before the signals are
+ * unblocked. All of them, every time: to remember which ones need it saves a quarter of the time
+ * the caller is blocked, and is wrong as soon as a library changes one behind our back.
+ */
+SPAWN_RAW static void spawn_child_signals(void)
+{
+	/* All zero is SIG_DFL without flags in every architecture's layout. */
+	unsigned long deflt[8] = {0};
+	int signo;
+
+	for (signo = 1; signo <= SPAWN_SIGNALS; signo++) {
+		if (signo != SIGKILL && signo != SIGSTOP)
+			syscall(SYS_rt_sigaction, signo, deflt, NULL, SPAWN_SIGNALS / 8);
+	}
+}
+
+/* The sources are above 2, so no target is one of them. */
+SPAWN_RAW static int spawn_child_fds(const struct spawn_plan *plan)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		long rc;
+
+		do
+			rc = syscall(SYS_dup3, plan->fds[i], i, 0);
+		while (rc < 0 && (errno == EINTR || errno == EBUSY));
+		if (rc < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* -1 for what is not a number: "." and "..". */
+SPAWN_RAW static int spawn_child_fd_number(const char *name)
+{
+	int fd = 0;
+
+	if (*name == '\0')
+		return -1;
+	for (; *name != '\0'; name++) {
+		if (*name < '0' || *name > '9')
+			return -1;
+		fd = fd * 10 + (*name - '0');
+	}
+	return fd;
+}
+
+/* Closes what the directory lists; it is the child's own table, as CLONE_FILES is not set. */
+SPAWN_RAW static void spawn_child_close_listed(int dir)
+{
+	union {
+		char bytes[1024];
+		uint64_t align;
+	} buf;
+	long n;
+
+	while ((n = syscall(SYS_getdents64, dir, &buf, sizeof(buf))) > 0) {
+		long at = 0;
+
+		while (at < n) {
+			const struct spawn_dirent *d = (const void *)(buf.bytes + at);
+			int fd = spawn_child_fd_number(d->name);
+
+			if (fd > 2 && fd != dir)
+				syscall(SYS_close, fd);
+			at += d->reclen;
+		}
+	}
+	syscall(SYS_close, dir);
+}
+
+SPAWN_RAW static void spawn_child_close_all(void)
+{
+	struct {
+		uint64_t cur, max;
+	} nofile = {SPAWN_CLOSE_MAX, SPAWN_CLOSE_MAX};
+	long dir;
+	int fd;
+
+	if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
+		return;
+	dir = syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY, 0);
+	if (dir >= 0) {
+		spawn_child_close_listed((int)dir);
+		return;
+	}
+	syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &nofile);
+	for (fd = 3; fd < SPAWN_CLOSE_MAX && (uint64_t)fd < nofile.max; fd++)
+		syscall(SYS_close, fd);
+}
+
+SPAWN_RAW static int spawn_child_user(const struct spawn_plan *plan)
+{
+	if (syscall(SYS_setgroups, plan->ngroups, plan->groups) < 0 ||
+		syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) < 0 ||
+		syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) < 0)
+		return -1;
+	return 0;
+}
+
+/* Returns only when a step has failed. */
+SPAWN_RAW static void spawn_child_steps(struct spawn_call *call)
+{
+	const struct spawn_plan *plan = call->plan;
+	uint64_t none = 0;
+
+	call->step = SPAWN_FORK;
+	spawn_child_signals();
+	if ((plan->new_session ? syscall(SYS_setsid) : syscall(SYS_setpgid, 0, 0)) < 0)
+		return;
+	if (spawn_child_fds(plan) < 0)
+		return;
+	spawn_child_close_all();
+	syscall(SYS_umask, SPAWN_UMASK);
+	if (plan->origin != NULL) {
+		syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->origin->nofile, NULL);
+		syscall(SYS_setpriority, PRIO_PROCESS, 0, plan->origin->nice);
+	}
+	if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none)) < 0)
+		return;
+	/*
+	 * Keep the way from here to the exec short. A process of the new user may stop this one as
+	 * soon as it has that user, and the calling thread waits with it.
+	 */
+	call->step = SPAWN_USER;
+	if (plan->set_ids && spawn_child_user(plan) < 0)
+		return;
+	call->step = SPAWN_CWD;
+	if (plan->cwd != NULL && syscall(SYS_chdir, plan->cwd) < 0)
+		return;
+	call->step = SPAWN_EXEC;
+	syscall(SYS_execve, plan->path, plan->argv, plan->envp);
+}
+
+SPAWN_RAW static int spawn_child_main(void *arg)
+{
+	struct spawn_call *call = arg;
+
+	spawn_child_steps(call);
+	call->error = errno;
+	syscall(SYS_exit_group, 127);
+	return 127;
+}
+
+/*
+ * One stack is kept between calls: a map, a guard page and the first faults are a tenth of a start.
+ * A second thread that comes at the same time makes one of its own.
+ */
+static _Atomic(char *) spawn_stack_kept;
+
+static char *spawn_stack_take(void)
+{
+	char *stack = atomic_exchange(&spawn_stack_kept, NULL);
+	size_t len = SPAWN_GUARD_BYTES + SPAWN_STACK_BYTES;
+
+	if (stack != NULL)
+		return stack;
+	stack = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+	if (stack == MAP_FAILED)
+		return NULL;
+	if (mprotect(stack, SPAWN_GUARD_BYTES, PROT_NONE) < 0) {
+		munmap(stack, len);
+		return NULL;
+	}
+	return stack;
+}
+
+static void spawn_stack_give(char *stack)
+{
+	char *old = atomic_exchange(&spawn_stack_kept, stack);
+
+	if (old != NULL)
+		munmap(old, SPAWN_GUARD_BYTES + SPAWN_STACK_BYTES);
+}
+
+/* The raw call, because libc's leaves out the signals that it uses itself. */
+static pid_t spawn_clone(struct spawn_call *call, char *stack)
+{
+	char *top = stack + SPAWN_GUARD_BYTES + SPAWN_STACK_BYTES;
+	uint64_t all = ~(uint64_t)0;
+	uint64_t saved = 0;
+	int error;
+	pid_t pid;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, sizeof(saved));
+	pid = SPAWN_CLONE(spawn_child_main, top, CLONE_VM | CLONE_VFORK | SIGCHLD, call);
+	error = pid < 0 ? errno : call->error;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, sizeof(saved));
+	call->error = error;
+	return pid;
+}
+
+static pid_t spawn_fail(enum spawn_step step, int error, struct err *e)
+{
+	static const char *const names[] = {
+		[SPAWN_FORK] = "fork",
+		[SPAWN_USER] = "user",
+		[SPAWN_CWD] = "cwd",
+		[SPAWN_EXEC] = "exec",
+	};
+
+	spawn_failed = step;
+	errno = error;
+	return err_sys(e, &ERR_RUNTIME, "%s", names[step]);
+}
+
+pid_t spawn(const struct spawn_plan *plan, struct err *e)
+{
+	struct spawn_call call = {.plan = plan, .step = SPAWN_FORK};
+	char *stack;
+	pid_t pid;
+
+	assert(plan->path != NULL && plan->argv != NULL && plan->envp != NULL);
+	assert(plan->fds[0] > 2 && plan->fds[1] > 2 && plan->fds[2] > 2);
+	stack = spawn_stack_take();
+	if (stack == NULL)
+		return spawn_fail(SPAWN_FORK, ENOMEM, e);
+	pid = spawn_clone(&call, stack);
+	spawn_stack_give(stack);
+	if (call.error == 0)
+		return pid;
+	/* It has ended; nobody knows its pid, so nobody else waits for it. */
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return spawn_fail(call.step, call.error, e);
+}
+
+enum spawn_step spawn_failed_step(void)
+{
+	return spawn_failed;
+}
+
+static bool spawn_executable(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+char *spawn_find(const char *name, const char *path_var)
+{
+	const char *dir = path_var != NULL ? path_var : SPAWN_DEFAULT_PATH;
+	size_t name_len = strlen(name);
+	CLEANUP_FREE char *path = NULL;
+
+	if (name_len == 0)
+		return NULL;
+	if (strchr(name, '/') != NULL)
+		return strdup(name);
+	path = malloc(strlen(dir) + 1 + name_len + 1);
+	while (path != NULL) {
+		size_t len = strcspn(dir, ":");
+
+		if (dir[0] == '/') {
+			memcpy(path, dir, len);
+			path[len] = '/';
+			memcpy(path + len + 1, name, name_len + 1);
+			if (spawn_executable(path))
+				return STEAL_PTR(path);
+		}
+		if (dir[len] == '\0')
+			return NULL;
+		dir += len + 1;
+	}
+	return NULL;
+}
