@@ -1,0 +1,12 @@
+# boxd_unit_test(...) lines of this layer
+boxd_unit_test(auth boxd_svc)
+boxd_unit_test(environ boxd_svc)
+boxd_unit_test(proc boxd_svc)
+boxd_unit_test(proc_stop boxd_svc)
+boxd_unit_test(proc_table boxd_svc)
+boxd_unit_test(outhub boxd_svc)
+boxd_unit_test(outhub_disk boxd_svc)
+boxd_unit_test(outhub_random boxd_svc)
+# It lets memory run out, and takes O_TMPFILE away.
+target_link_options(test_outhub_disk PRIVATE
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=openat)
