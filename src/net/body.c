@@ -1,0 +1,107 @@
+/*
+ * Bodies of requests that a handler wants as a whole. One of a known length stays in the input
+ * buffer, behind its head, and is never copied; a chunked one is decoded as it comes. Limits are
+ * checked before memory is taken: a declared length at once, a chunked body with each piece.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "boxd/limits.h"
+#include "net_internal.h"
+
+#define BODY_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
+
+static void body_complete(struct conn *c)
+{
+	c->state = CONN_REPLY;
+	conn_clear_deadline(c);
+	c->req.on_body(&c->req, c->req.on_body_arg);
+	assert(c->state != CONN_REPLY || c->req.reply != REPLY_NONE || c->req.op != NULL);
+}
+
+/* A Content-Length body is left where it arrived, behind its head. */
+static bool body_length(struct conn *c)
+{
+	struct req *r = &c->req;
+	size_t have = buf_len(&c->in) - r->head_len;
+
+	if (have < r->body_len)
+		return false;
+	r->body_view = (struct str){(const char *)buf_data(&c->in) + r->head_len, r->body_len};
+	body_complete(c);
+	return true;
+}
+
+/* Decodes what is there of a chunked body and drops the raw bytes. */
+static bool body_chunked(struct conn *c)
+{
+	struct req *r = &c->req;
+	const uint8_t *in = buf_data(&c->in) + r->head_len;
+	size_t n = buf_len(&c->in) - r->head_len;
+	size_t before = n;
+	const uint8_t *data;
+	size_t data_n;
+	enum chunked_result res;
+
+	while ((res = chunked_next(&r->chunked, &in, &n, &data, &data_n)) == CHUNKED_DATA) {
+		if (buf_len(&r->body) + data_n > r->body_max) {
+			conn_bad(c, &ERR_TOO_LARGE, "the request body is too large");
+			return true;
+		}
+		if (buf_add(&r->body, data, data_n) < 0) {
+			conn_bad(c, &ERR_UNAVAILABLE, "out of memory");
+			return true;
+		}
+	}
+	if (res == CHUNKED_BAD || res == CHUNKED_TRAILERS_TOO_LARGE) {
+		conn_bad(c, res == CHUNKED_BAD ? &ERR_BAD_REQUEST : &ERR_HEAD_TOO_LARGE,
+			res == CHUNKED_BAD ? "malformed chunked body"
+					   : "trailer section too large");
+		return true;
+	}
+	/* What follows the body (the next request) moves up behind the head. */
+	memmove(buf_data(&c->in) + r->head_len, in, n);
+	c->in.tail -= before - n;
+	if (res == CHUNKED_MORE)
+		return false;
+	r->body_view = (struct str){(const char *)buf_data(&r->body), buf_len(&r->body)};
+	body_complete(c);
+	return true;
+}
+
+bool conn_body_step(struct conn *c)
+{
+	if (c->req.head->body == HTTP_BODY_CHUNKED)
+		return body_chunked(c);
+	return body_length(c);
+}
+
+void req_want_body(struct req *r, size_t max, void (*fn)(struct req *r, void *arg), void *arg)
+{
+	struct conn *c = r->conn;
+	struct http1_head *h = r->head;
+
+	assert(c->state == CONN_REPLY && r->reply == REPLY_NONE);
+	r->on_body = fn;
+	r->on_body_arg = arg;
+	r->body_max = max;
+	c->state = CONN_BODY;
+	if (h->body == HTTP_BODY_CHUNKED) {
+		chunked_init(&r->chunked, limit_size(LIMIT_HTTP_TRAILER_BYTES));
+	} else if (h->body == HTTP_BODY_LENGTH) {
+		if (h->content_length > max) {
+			conn_bad(c, &ERR_TOO_LARGE, "the request body is too large");
+			return;
+		}
+		r->body_len = (size_t)h->content_length;
+	}
+	if (r->continue_owed && buf_len(&c->in) == r->head_len) {
+		if (buf_add(&c->out, BODY_CONTINUE, sizeof(BODY_CONTINUE) - 1) < 0) {
+			conn_close(c);
+			return;
+		}
+		conn_flush(c);
+	}
+	r->continue_owed = false;
+	conn_set_deadline(c, limit(LIMIT_HTTP_BODY_MS));
+}

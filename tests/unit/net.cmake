@@ -1,0 +1,1 @@
+# boxd_unit_test(...) lines of this layer
