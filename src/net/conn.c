@@ -235,7 +235,8 @@ void conn_reply_progress(struct conn *c)
 		if (c->discard > 0)
 			c->state = CONN_DISCARD;
 	}
-	if (!c->advancing && (c->readable || buf_len(&c->in) > 0 || c->state == CONN_FLUSH))
+	if (!c->advancing && (c->readable || buf_len(&c->in) > 0 || buf_len(&c->out) > 0 ||
+				     c->state == CONN_FLUSH))
 		loop_defer(c->srv->loop, &c->later);
 }
 

@@ -197,3 +197,15 @@ def test_the_log_of_a_flood_at_its_limit_is_read_part_by_part(boxd):
     assert seen > 200_000
     d.interrupt(ident)
     d.finished(ident)
+
+
+def test_the_list_cuts_long_command_texts_and_the_status_does_not(boxd):
+    d = boxd()
+    text = "true " + "\u00e4" * 5000
+    ident = d.background(text)
+    d.finished(ident)
+    row = next(r for r in d.get("/command").json() if r["id"] == ident)
+    assert row["content_truncated"] is True and text.startswith(row["content"])
+    assert 1000 < len(row["content"].encode()) <= 1024
+    status = d.status(ident)
+    assert status["content"] == text and "content_truncated" not in status

@@ -386,6 +386,38 @@ static void *ask_thread(void *arg)
 	return loop_on_thread(arg) ? arg : NULL;
 }
 
+struct ticking {
+	struct story *story;
+	struct loop_timer *timer;
+};
+
+static void on_tick(void *arg)
+{
+	struct ticking *t = arg;
+
+	story_add(t->story, 't');
+	if (strlen(t->story->text) < 3)
+		return;
+	loop_timer_free(t->timer);
+	loop_stop(t->story->loop);
+}
+
+static void a_timer_comes_again_until_it_is_freed(void **state)
+{
+	struct ticking t = {.story = *state};
+	int64_t before = clock_mono_ms();
+
+	t.timer = loop_timer_new(t.story->loop, 20, on_tick, &t);
+	assert_non_null(t.timer);
+	assert_int_equal(loop_run(t.story->loop), 0);
+	assert_string_equal(t.story->text, "ttt");
+	assert_true(clock_mono_ms() - before >= 50); /* the loop's clock is coarse */
+	/* It is gone: there is nothing left to wait for. */
+	assert_int_equal(loop_run(t.story->loop), 0);
+	assert_string_equal(t.story->text, "ttt");
+	loop_timer_free(NULL);
+}
+
 static void only_the_thread_that_made_it_is_the_loops(void **state)
 {
 	struct story *s = *state;
@@ -425,6 +457,7 @@ int main(void)
 		STORY(a_write_to_a_closed_pipe_is_an_error_and_no_death),
 		STORY(bulk_work_takes_turns_and_lets_events_through),
 		STORY(one_bulk_call_at_least_runs_in_a_turn),
+		STORY(a_timer_comes_again_until_it_is_freed),
 		STORY(only_the_thread_that_made_it_is_the_loops),
 		STORY(the_scratch_buffer_has_the_size_of_a_read),
 	};

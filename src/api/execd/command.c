@@ -5,9 +5,12 @@
 #include "boxd/limits.h"
 #include "boxd/query.h"
 #include "boxd/reply.h"
+#include "boxd/utf8.h"
 #include "command_internal.h"
 
 #define COMMAND_TEXT_MAX 512
+/* Of each command text in the list: a thousand whole ones could be gigabytes of JSON. */
+#define COMMAND_LIST_CONTENT 1024
 
 /* ---- start ---- */
 
@@ -92,8 +95,23 @@ static void command_put_exit(struct jsonw *w, const struct proc *p, const struct
 	command_put_int(w, "max_rss_kib", x->max_rss_kib);
 }
 
+/* A long text is cut to `max` bytes, not inside a character, and marked. */
+static void command_put_content(struct jsonw *w, const struct proc *p, size_t max)
+{
+	const char *text = proc_command(p);
+	size_t n = strlen(text);
+	bool cut = n > max;
+
+	if (cut)
+		n = max - utf8_incomplete_tail((const uint8_t *)text, max);
+	jsonw_key(w, "content");
+	jsonw_str_n(w, text, n);
+	if (cut)
+		command_put_bool(w, "content_truncated", true);
+}
+
 /* The record of contract 1.21, and what boxd knows beyond it. */
-static void command_put_status(struct jsonw *w, struct proc *p)
+static void command_put_status(struct jsonw *w, struct proc *p, size_t content_max)
 {
 	const struct proc_exit *x = proc_exit_record(p);
 	const struct outhub *hub = proc_hub(p);
@@ -101,8 +119,7 @@ static void command_put_status(struct jsonw *w, struct proc *p)
 	jsonw_object(w);
 	jsonw_key(w, "id");
 	jsonw_str(w, proc_id(p));
-	jsonw_key(w, "content");
-	jsonw_str(w, proc_command(p));
+	command_put_content(w, p, content_max);
 	command_put_bool(w, "running", proc_running(p));
 	command_put_time(w, "started_at", proc_started_ms(p));
 	if (x != NULL)
@@ -138,13 +155,13 @@ static int command_get_status(struct req *r, const struct route_match *m, struct
 	if (p == NULL)
 		return -1;
 	jsonw_begin(&w, &body);
-	command_put_status(&w, p);
+	command_put_status(&w, p, SIZE_MAX);
 	return command_send_json(r, &w, &body, e);
 }
 
 static void command_list_one(struct proc *p, void *arg)
 {
-	command_put_status(arg, p);
+	command_put_status(arg, p, COMMAND_LIST_CONTENT);
 }
 
 static int command_get_list(struct req *r, const struct route_match *m, struct err *e)
