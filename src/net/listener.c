@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -24,6 +25,10 @@
 
 /* Connections taken in one turn of the loop, so that a burst of them delays nobody. */
 #define LISTENER_BATCH 32
+
+/* Connections that wait to be accepted. Not SOMAXCONN: to musl that is 128; the kernel has its own
+ * limit. */
+#define LISTENER_BACKLOG 4096
 
 union listener_addr {
 	struct sockaddr sa;
@@ -134,6 +139,14 @@ static int listener_fd_ceiling(void)
 	return all - (reserve < all / 2 ? reserve : all / 2);
 }
 
+/* The kernel gives the lowest free number: the one a new descriptor would get tells. */
+static bool listener_fds_short(const struct listener *l)
+{
+	CLEANUP_FD int probe = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+
+	return probe < 0 || probe >= listener_fd_ceiling();
+}
+
 static void listener_pause_for(struct server *s, int64_t ms)
 {
 	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
@@ -170,8 +183,6 @@ static void listener_on_accept(evutil_socket_t fd, short what, void *arg)
 			return;
 		}
 		conn_new(s, got, l->unix_path != NULL);
-		/* The kernel gives the lowest free number, so this one tells how many are in use.
-		 */
 		if (got >= listener_fd_ceiling()) {
 			log_warn("net", "accept paused reason=reserve fd=%d", got);
 			listener_pause_for(s, limit(LIMIT_HTTP_ACCEPT_PAUSE_MS));
@@ -191,10 +202,15 @@ void listener_pause(struct server *s)
 
 void listener_resume(struct server *s)
 {
-	struct listener *l;
+	struct listener *l = SLIST_FIRST(&s->listeners);
 
-	if (s->nconns >= limit_size(LIMIT_HTTP_CONNECTIONS))
+	if (l == NULL || s->nconns >= limit_size(LIMIT_HTTP_CONNECTIONS))
 		return;
+	/* Else each pause would let one more in, and use up the reserve after all. */
+	if (listener_fds_short(l)) {
+		listener_pause_for(s, limit(LIMIT_HTTP_ACCEPT_PAUSE_MS));
+		return;
+	}
 	s->paused = false;
 	evtimer_del(&s->resume);
 	SLIST_FOREACH(l, &s->listeners, link)
@@ -229,7 +245,7 @@ int listener_open(struct server *s, const char *addr, struct err *e)
 	int bound = bind(fd, &a.sa, len);
 
 	umask(old);
-	if (bound < 0 || listen(fd, SOMAXCONN) < 0)
+	if (bound < 0 || listen(fd, LISTENER_BACKLOG) < 0)
 		return err_sys(e, &ERR_RUNTIME, "listen on %s", addr);
 
 	struct listener *l = calloc(1, sizeof(*l));
