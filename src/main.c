@@ -329,7 +329,7 @@ static int main_run(struct daemon *d)
 
 	main_fill_standard_fds();
 	main_take_resources(d);
-	if (main_build(d, &e) < 0)
+	if (spawn_reserve_slots(&e) < 0 || main_build(d, &e) < 0)
 		log_error("main", "start failed reason=\"%s\"", e.msg);
 	else if (loop_run(d->loop) < 0)
 		log_error("main", "the event loop failed");

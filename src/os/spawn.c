@@ -9,6 +9,13 @@
  * signal is blocked around the clone, and unblocked in the child only when all dispositions are
  * default.
  *
+ * A clone copies the table of descriptors, and the child closes the copy: with ten thousand clients
+ * that is milliseconds, in which the caller waits. So when a descriptor of the plan has a high
+ * number, the table is shared instead, and close_range(2) makes the child's own, which then holds
+ * nothing but the few numbers below the range. The three that the child needs are put there
+ * first: slots that were reserved when numbers were still low. Until it has its own table the
+ * child changes nothing in the shared one.
+ *
  * After the change of user the child still shares the daemon's memory for a moment. The kernel
  * marks that memory as not dumpable when it changes credentials, so the new user cannot attach to
  * it; the mark stays on the daemon, and nothing here takes it back.
@@ -77,9 +84,19 @@ int SPAWN_CLONE(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 #define SPAWN_DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+/* A plan below this number is started with a copy of the table: that is cheaper than the slots. */
+#define SPAWN_COPY_MAX 128
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
 /* What the two sides share. */
 struct spawn_call {
 	const struct spawn_plan *plan;
+	int fds[3];           /* the plan's, or the slots */
+	int shared_max;       /* the table is shared, the slots end here; 0: it is a copy */
+	bool unshared;        /* told by the child: the kernel can do that */
 	enum spawn_step step; /* the child is at */
 	int error;            /* errno of that step, 0: the program was executed */
 };
@@ -112,15 +129,21 @@ SPAWN_RAW static void spawn_child_signals(void)
 }
 
 /* The sources are above 2, so no target is one of them. */
-SPAWN_RAW static int spawn_child_fds(const struct spawn_plan *plan)
+SPAWN_RAW static int spawn_child_fds(struct spawn_call *call)
 {
 	int i;
+
+	if (call->shared_max > 0) {
+		if (syscall(SYS_close_range, call->shared_max + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
+			return -1;
+		call->unshared = true;
+	}
 
 	for (i = 0; i < 3; i++) {
 		long rc;
 
 		do
-			rc = syscall(SYS_dup3, plan->fds[i], i, 0);
+			rc = syscall(SYS_dup3, call->fds[i], i, 0);
 		while (rc < 0 && (errno == EINTR || errno == EBUSY));
 		if (rc < 0)
 			return -1;
@@ -206,7 +229,7 @@ SPAWN_RAW static void spawn_child_steps(struct spawn_call *call)
 	spawn_child_signals();
 	if ((plan->new_session ? syscall(SYS_setsid) : syscall(SYS_setpgid, 0, 0)) < 0)
 		return;
-	if (spawn_child_fds(plan) < 0)
+	if (spawn_child_fds(call) < 0)
 		return;
 	spawn_child_close_all();
 	syscall(SYS_umask, SPAWN_UMASK);
@@ -272,21 +295,106 @@ static void spawn_stack_give(char *stack)
 		munmap(old, SPAWN_GUARD_BYTES + SPAWN_STACK_BYTES);
 }
 
+/* The slots, reserved once; taken by the caller that is at it. fd -1: there are none. */
+static struct {
+	int fd[3];
+	int null; /* what is in them when they are empty */
+	int max;
+	atomic_bool taken; /* also: never to be used */
+} spawn_slots = {.fd = {-1, -1, -1}, .null = -1, .taken = true};
+
+int spawn_reserve_slots(struct err *e)
+{
+	int fds[4] = {-1, -1, -1, -1}, max = 0;
+
+	assert(spawn_slots.null < 0);
+	for (int i = 0; i < 4; i++) {
+		fds[i] = open("/", O_PATH | O_CLOEXEC);
+		if (fds[i] < 0) {
+			err_sys(e, &ERR_RUNTIME, "reserve descriptors");
+			for (int k = 0; k < i; k++)
+				close(fds[k]);
+			return -1;
+		}
+		max = fds[i] > max ? fds[i] : max;
+	}
+	memcpy(spawn_slots.fd, fds, sizeof(spawn_slots.fd));
+	spawn_slots.null = fds[3];
+	spawn_slots.max = max;
+	atomic_store(&spawn_slots.taken, false);
+	return 0;
+}
+
+static void spawn_slots_empty(void)
+{
+	for (int i = 0; i < 3; i++)
+		dup3(spawn_slots.null, spawn_slots.fd[i], O_CLOEXEC);
+}
+
+/* Puts the plan's descriptors into the slots when that is worth it, and possible. */
+static void spawn_slots_fill(struct spawn_call *call)
+{
+	const int *fds = call->plan->fds;
+
+	memcpy(call->fds, fds, sizeof(call->fds));
+	if ((fds[0] < SPAWN_COPY_MAX && fds[1] < SPAWN_COPY_MAX && fds[2] < SPAWN_COPY_MAX) ||
+		atomic_exchange(&spawn_slots.taken, true))
+		return;
+	for (int i = 0; i < 3; i++) {
+		if (dup3(fds[i], spawn_slots.fd[i], O_CLOEXEC) < 0) {
+			spawn_slots_empty();
+			atomic_store(&spawn_slots.taken, false);
+			return;
+		}
+	}
+	memcpy(call->fds, spawn_slots.fd, sizeof(call->fds));
+	call->shared_max = spawn_slots.max;
+}
+
 /* The raw call, because libc's leaves out the signals that it uses itself. */
 static pid_t spawn_clone(struct spawn_call *call, char *stack)
 {
 	char *top = stack + SPAWN_GUARD_BYTES + SPAWN_STACK_BYTES;
+	int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (call->shared_max > 0 ? CLONE_FILES : 0);
 	uint64_t all = ~(uint64_t)0;
 	uint64_t saved = 0;
 	int error;
 	pid_t pid;
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &saved, sizeof(saved));
-	pid = SPAWN_CLONE(spawn_child_main, top, CLONE_VM | CLONE_VFORK | SIGCHLD, call);
+	pid = SPAWN_CLONE(spawn_child_main, top, flags, call);
 	error = pid < 0 ? errno : call->error;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, sizeof(saved));
 	call->error = error;
 	return pid;
+}
+
+/* It has ended; nobody knows its pid, so nobody else waits for it. */
+static void spawn_reap(pid_t pid)
+{
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* With the slots, and without them from then on where the kernel cannot unshare. */
+static pid_t spawn_run(struct spawn_call *call, char *stack)
+{
+	bool refused;
+	pid_t pid;
+
+	spawn_slots_fill(call);
+	pid = spawn_clone(call, stack);
+	if (call->shared_max == 0)
+		return pid;
+	spawn_slots_empty();
+	refused = pid > 0 && !call->unshared && call->step == SPAWN_FORK;
+	atomic_store(&spawn_slots.taken, refused);
+	if (!refused)
+		return pid;
+	spawn_reap(pid);
+	*call = (struct spawn_call){.plan = call->plan, .step = SPAWN_FORK};
+	memcpy(call->fds, call->plan->fds, sizeof(call->fds));
+	return spawn_clone(call, stack);
 }
 
 static pid_t spawn_fail(enum spawn_step step, int error, struct err *e)
@@ -314,13 +422,11 @@ pid_t spawn(const struct spawn_plan *plan, struct err *e)
 	stack = spawn_stack_take();
 	if (stack == NULL)
 		return spawn_fail(SPAWN_FORK, ENOMEM, e);
-	pid = spawn_clone(&call, stack);
+	pid = spawn_run(&call, stack);
 	spawn_stack_give(stack);
 	if (call.error == 0)
 		return pid;
-	/* It has ended; nobody knows its pid, so nobody else waits for it. */
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	spawn_reap(pid);
 	return spawn_fail(call.step, call.error, e);
 }
 
