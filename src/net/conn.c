@@ -22,10 +22,11 @@
 #include "boxd/reply.h"
 #include "net_internal.h"
 
-#define CONN_READ_MIN    4096  /* room made for one read of a head */
-#define CONN_READ_BODY   65536 /* and of a body */
-#define CONN_TURN_MAX    32    /* requests of one connection in one turn of the loop */
-#define CONN_DISCARD_MAX 65536 /* a longer body that nobody wants costs the connection */
+#define CONN_READ_MIN    4096    /* room made for one read of a head */
+#define CONN_READ_BODY   65536   /* and of a body */
+#define CONN_TURN_MAX    32      /* requests of one connection in one turn of the loop */
+#define CONN_SPARE_MAX   1048576 /* the largest output queue that is kept */
+#define CONN_DISCARD_MAX 65536   /* a longer body that nobody wants costs the connection */
 
 /* ---- deadlines ---- */
 
@@ -257,6 +258,31 @@ static void conn_on_gone(struct conn *c, int why)
 	conn_close(c);
 }
 
+/*
+ * A drained queue goes, because idle streams are many. One large one is kept for the next that
+ * streams: growing it anew for every turn of a flood would be most of the work.
+ */
+static void conn_give_out(struct conn *c)
+{
+	struct buf *spare = &c->srv->spare_out;
+
+	if (c->out.cap > spare->cap && c->out.cap <= CONN_SPARE_MAX) {
+		buf_fini(spare);
+		*spare = c->out;
+		buf_clear(spare);
+		c->out = (struct buf){0};
+	}
+	buf_fini(&c->out);
+}
+
+void conn_take_out(struct conn *c)
+{
+	if (c->out.mem != NULL)
+		return;
+	c->out = c->srv->spare_out;
+	c->srv->spare_out = (struct buf){0};
+}
+
 /* Until the kernel says that there is room; a new stall begins when there was progress before. */
 static void conn_wait_writable(struct conn *c, bool new_stall)
 {
@@ -295,7 +321,7 @@ void conn_flush(struct conn *c)
 		if (c->draining)
 			event_del(&c->drain);
 		c->draining = false;
-		buf_fini(&c->out);
+		conn_give_out(c);
 	}
 }
 

@@ -26,6 +26,9 @@
 /* Connections taken in one turn of the loop, so that a burst of them delays nobody. */
 #define LISTENER_BATCH 32
 
+/* Bytes that the kernel takes for a connection before the client's window takes them. */
+#define LISTENER_UNSENT 131072
+
 /* Connections that wait to be accepted. Not SOMAXCONN: to musl that is 128; the kernel has its own
  * limit. */
 #define LISTENER_BACKLOG 4096
@@ -104,24 +107,28 @@ static int listener_clear_stale(const struct sockaddr_un *un, socklen_t len, str
 	return 0;
 }
 
+/* Whoever starts the daemon waits for this line, so no log level hides it. */
 static void listener_log(const union listener_addr *want, const char *addr, int fd)
 {
+	static struct log_site site;
 	union listener_addr real;
 	socklen_t len = sizeof(real);
 	char text[INET6_ADDRSTRLEN];
 
 	if (want->sa.sa_family == AF_UNIX) {
-		log_info("net", "listening addr=%s", addr);
+		log_write(&site, LOG_LEVEL_INFO, "net", "listening addr=%s", addr);
 		return;
 	}
 	if (getsockname(fd, &real.sa, &len) < 0)
 		real = *want;
 	if (real.sa.sa_family == AF_INET6) {
 		inet_ntop(AF_INET6, &real.in6.sin6_addr, text, sizeof(text));
-		log_info("net", "listening addr=[%s]:%u", text, ntohs(real.in6.sin6_port));
+		log_write(&site, LOG_LEVEL_INFO, "net", "listening addr=[%s]:%u", text,
+			ntohs(real.in6.sin6_port));
 	} else {
 		inet_ntop(AF_INET, &real.in.sin_addr, text, sizeof(text));
-		log_info("net", "listening addr=%s:%u", text, ntohs(real.in.sin_port));
+		log_write(&site, LOG_LEVEL_INFO, "net", "listening addr=%s:%u", text,
+			ntohs(real.in.sin_port));
 	}
 }
 
@@ -222,7 +229,7 @@ int listener_open(struct server *s, const char *addr, struct err *e)
 	union listener_addr a;
 	socklen_t len = 0;
 	CLEANUP_FD int fd = -1;
-	const int on = 1;
+	const int on = 1, unsent = LISTENER_UNSENT;
 
 	if (listener_parse(addr, &a, &len, e) < 0)
 		return err_wrap(e, "listen on %s", addr);
@@ -236,6 +243,11 @@ int listener_open(struct server *s, const char *addr, struct err *e)
 		/* Inherited by what is accepted: an event must not wait for the ACK of the one
 		 * before. */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		/*
+		 * Nor must a reader that hangs make the kernel hold megabytes for it: a thousand of
+		 * them would reach the limit at which every socket of the box is slowed down.
+		 */
+		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	}
 	if (a.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));

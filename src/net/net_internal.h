@@ -122,6 +122,7 @@ struct server {
 	void *on_idle_arg;
 	struct loop_deferred idle_call;
 	struct http1_head *spare_head; /* most requests end before the next begins: one is enough */
+	struct buf spare_out;          /* an empty output queue with room, or none */
 	int64_t date_second;
 	char date[CLOCK_HTTP_DATE_LEN + 1];
 };
@@ -140,6 +141,8 @@ void conn_close(struct conn *c);
 void conn_advance(struct conn *c);
 /* Writes what is queued. */
 void conn_flush(struct conn *c);
+/* Gives an empty output queue the spare memory, for somebody who will write much. */
+void conn_take_out(struct conn *c);
 /* The reply is complete, or the op has ended: go on to the next request when both are true. */
 void conn_reply_progress(struct conn *c);
 /* Returns the head's memory and drops the request's bytes from the input. */

@@ -113,5 +113,6 @@ void server_free(struct server *s)
 	assert(s->nconns == 0);
 	loop_defer_cancel(s->loop, &s->idle_call);
 	free(s->spare_head);
+	buf_fini(&s->spare_out);
 	free(s);
 }

@@ -55,6 +55,7 @@ struct buf *stream_open(struct req *r)
 	if (!stream_live(r))
 		return NULL;
 	assert(r->piece == PIECE_NONE);
+	conn_take_out(r->conn);
 	if (buf_reserve(out, STREAM_CHUNK) == NULL) {
 		conn_close(r->conn);
 		return NULL;

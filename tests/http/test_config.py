@@ -306,3 +306,10 @@ def test_a_main_process_that_cannot_start_ends_the_start(tmp_path):
                             "/nonexistent/program")
     assert status not in (0, None) and os.strerror(errno.ENOENT) in err
     assert time.monotonic() - begin < 5
+
+
+def test_no_log_level_hides_where_it_listens(boxd):
+    d = boxd("--log-level", "error")
+    assert d.get("/ping").status == 200
+    assert d.run("true").ok
+    assert [line for line in d.log if " info " in line and "listening" not in line] == []
