@@ -289,27 +289,39 @@ def ping_latency(run, d, seconds):
     return r
 
 
-def busy_helpers(run, d, stack, seconds):
-    """Starts the floods, the readers that hang and the sleeping commands."""
-    def helper(*args):
-        h = Helper([run.tools.load, args[0], "--port", d.port, "--limit", seconds + 60, *args[1:]],
-                   None)
-        stack.callback(h.stop)
-        return h
+def busy_helper(run, d, stack, *args):
+    helper = Helper([run.tools.load, args[0], "--port", d.port, "--limit", 300, *args[1:]], None)
+    stack.callback(helper.stop)
+    return helper
 
+
+def busy_floods(run, d, stack, seconds):
+    """Two commands that write all they can, each with a reader that takes all it gets."""
     flood = json.dumps({"command": f"exec {run.tools.gen} {run.width} 0 {seconds}"})
-    floods = [helper("requests", "--path", "/command", "--post", flood, "--say-id")
-              for _ in range(2)]
-    ids = [f.line()["id"] for f in floods]
-    sleeps = helper("streams", "--conns", 200, "--path", "/command",
-                    "--post", json.dumps({"command": f"exec sleep {seconds}"}))
-    stalled = [helper("streams", "--conns", 500, "--path", f"/command/{i}/events", "--stall")
-               for i in ids]
-    for h, n in ((sleeps, 200), (stalled[0], 500), (stalled[1], 500)):
-        ready = h.line()
+    return [busy_helper(run, d, stack, "requests", "--path", "/command", "--post", flood,
+                        "--say-id") for _ in range(2)]
+
+
+def busy_crowd(run, d, stack, ids, seconds):
+    """The sleeping commands, and the readers of the floods that hang."""
+    sleep = json.dumps({"command": f"exec sleep {seconds}"})
+    crowd = [(busy_helper(run, d, stack, "streams", "--conns", 200, "--path", "/command",
+                          "--post", sleep), 200)]
+    crowd += [(busy_helper(run, d, stack, "streams", "--conns", 500, "--path",
+                           f"/command/{i}/events", "--stall"), 500) for i in ids]
+    for helper, n in crowd:
+        ready = helper.line()
         if ready != {"ready": n, "bad": 0, "broken": 0}:
             raise BenchError(f"not all streams opened: {ready}")
-    return floods, sleeps, stalled
+    return [helper for helper, _ in crowd]
+
+
+def busy_end_floods(floods):
+    """Events per second that the readers of the floods got."""
+    ended = [f.end() for f in floods]
+    if any(f["done"] or f["broken"] for f in ended):
+        raise BenchError(f"a flood ended early: {ended}")
+    return sum(f["stdout"] / f["seconds"] for f in ended)
 
 
 def bench_busy(run):
@@ -321,26 +333,35 @@ def bench_busy(run):
     with Daemon(run.boxd, run.folder("busy"), cpu=None, limits=limits) as d, \
             contextlib.ExitStack() as stack:
         calm = ping_latency(run, d, run.busy_seconds)
-        floods, sleeps, stalled = busy_helpers(run, d, stack, seconds)
+        floods = busy_floods(run, d, stack, run.busy_seconds + 1)
+        for flood in floods:
+            flood.line()
+        alone = ping_latency(run, d, run.busy_seconds)
+        alone_rate = busy_end_floods(floods)
+        floods = busy_floods(run, d, stack, seconds)
+        crowd = busy_crowd(run, d, stack, [f.line()["id"] for f in floods], seconds)
         cpu, begin = d.cpu_ns(), time.monotonic()
         rounds = [ping_latency(run, d, run.busy_seconds) for _ in range(run.rounds)]
         share = (d.cpu_ns() - cpu) / 1e9 / (time.monotonic() - begin)
         rss = d.rss_bytes()
-        gone = sum(h.end()["ended"] for h in (sleeps, *stalled))
-        flooded = [f.end() for f in floods]
-    if any(f["done"] or f["broken"] for f in flooded):
-        raise BenchError(f"a flood ended early: {flooded}")
+        rate = busy_end_floods(floods)
+        gone = sum(helper.end()["ended"] for helper in crowd)
     p99 = median(r["latency_p99_us"] for r in rounds)
     table.row("p99 us", f"{p99:.0f}", f"{calm['latency_p99_us']:.0f}", "", "< 5000", p99 < 5000)
     for what in ("p50", "max"):
         table.row(f"{what} us", f"{median(r[f'latency_{what}_us'] for r in rounds):.0f}",
                   f"{calm[f'latency_{what}_us']:.0f}", "", "", None)
+    table.row("p99 us, floods alone", f"{alone['latency_p99_us']:.0f}",
+              f"{calm['latency_p99_us']:.0f}", "", "< 5000", alone["latency_p99_us"] < 5000)
+    table.row("events/s of the floods", f"{rate:.0f}", f"{alone_rate:.0f}",
+              f"{rate / alone_rate:.3f}x", ">= 0.5x", rate >= alone_rate / 2)
     lost = sum(r["lost"] for r in rounds)
-    table.row("streams that ended, pings lost", f"{gone}, {lost}", "", "", "0, 0", gone + lost == 0)
-    events = sum(f["stdout"] / f["seconds"] for f in flooded)
-    wire = sum(f["wire_bytes"] / f["seconds"] for f in flooded) / 1e6
-    table.note(f"beside it: the same daemon at rest; while busy it used {share:.0%} of a CPU and "
-               f"{rss / 1e6:.0f} MB, and the floods got {events:.0f} events/s, {wire:.0f} MB/s")
+    table.row("streams that ended, pings lost", f"{gone}, {lost}", "", "", "0, 0",
+              gone + lost == 0)
+    table.note("beside it: the same daemon at rest, and the floods without the crowd; while busy "
+               f"it used {share:.0%} of")
+    table.note(f"a CPU and {rss / 1e6:.0f} MB. A fast /ping means little when the crowd has choked "
+               "the floods.")
     return table
 
 
