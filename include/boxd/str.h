@@ -34,6 +34,18 @@ static inline bool str_ieq(struct str a, struct str b)
 	return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
 }
 
+/* The value of a hexadecimal digit in either case, or -1. Takes any int, also -1 for "no byte". */
+static inline int str_hex_digit(int c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 /* An unsigned decimal number, digits only. False when empty, signed, over UINT64_MAX or else. */
 bool str_u64(struct str s, uint64_t *out) __attribute__((warn_unused_result, nonnull));
 

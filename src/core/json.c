@@ -21,6 +21,7 @@
 
 #include "boxd/cleanup.h"
 #include "boxd/limits.h"
+#include "boxd/str.h"
 
 /* The largest depth that limits.h allows. */
 #define JSON_DEPTH_CEILING 512
@@ -69,17 +70,6 @@ static bool json_is_digit(int c)
 	return c >= '0' && c <= '9';
 }
 
-static int json_hex(int c)
-{
-	if (json_is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The code unit of the \uXXXX escape that begins `ahead` bytes from pos, or -1. */
 static int json_scan_unit(const struct json_scan *s, size_t ahead)
 {
@@ -88,7 +78,7 @@ static int json_scan_unit(const struct json_scan *s, size_t ahead)
 	if (json_scan_peek(s, ahead) != '\\' || json_scan_peek(s, ahead + 1) != 'u')
 		return -1;
 	for (size_t i = 2; i < 6; i++) {
-		int digit = json_hex(json_scan_peek(s, ahead + i));
+		int digit = str_hex_digit(json_scan_peek(s, ahead + i));
 
 		if (digit < 0)
 			return -1;

@@ -7,6 +7,8 @@
  */
 #include "boxd/chunked.h"
 
+#include "boxd/str.h"
+
 #include <stdbool.h>
 
 #include "http1_internal.h"
@@ -43,17 +45,6 @@ void chunked_init(struct chunked *c, size_t meta_max)
 	*c = (struct chunked){.meta_max = meta_max, .state = CHUNKED_SIZE};
 }
 
-static int chunked_hex(uint8_t b)
-{
-	if (b >= '0' && b <= '9')
-		return b - '0';
-	if (b >= 'a' && b <= 'f')
-		return b - 'a' + 10;
-	if (b >= 'A' && b <= 'F')
-		return b - 'A' + 10;
-	return -1;
-}
-
 static bool chunked_is_space(uint8_t b)
 {
 	return b == ' ' || b == '\t';
@@ -61,7 +52,7 @@ static bool chunked_is_space(uint8_t b)
 
 static enum chunked_state chunked_size(struct chunked *c, uint8_t b)
 {
-	int digit = chunked_hex(b);
+	int digit = str_hex_digit(b);
 
 	if (digit >= 0) {
 		if (c->digits == CHUNKED_DIGITS_MAX)

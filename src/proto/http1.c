@@ -194,11 +194,6 @@ static bool http1_request_line(struct http1_parser *p)
 
 /* ---- host ---- */
 
-static bool http1_is_hex(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* Length of the address in brackets at the start of h, 0 when there is no good one. */
 static size_t http1_ipv6_len(struct str h)
 {
@@ -230,8 +225,8 @@ static size_t http1_reg_name_len(struct str h)
 
 		if (alnum || memchr(marks, c, sizeof(marks) - 1) != NULL)
 			i++;
-		else if (c == '%' && h.n - i > 2 && http1_is_hex(h.p[i + 1]) &&
-			 http1_is_hex(h.p[i + 2]))
+		else if (c == '%' && h.n - i > 2 && str_hex_digit(h.p[i + 1]) >= 0 &&
+			 str_hex_digit(h.p[i + 2]) >= 0)
 			i += 3;
 		else
 			break;

@@ -14,17 +14,6 @@ enum query_char {
 	QUERY_CHAR_BAD = -2 /* a broken escape, or NUL in any spelling */
 };
 
-static int query_hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The next decoded byte of *s, which advances; or an enum query_char. */
 static int query_char(struct str *s, bool plus_is_space)
 {
@@ -37,8 +26,8 @@ static int query_char(struct str *s, bool plus_is_space)
 	if (c == '+' && plus_is_space) {
 		c = ' ';
 	} else if (c == '%') {
-		int high = s->n < 3 ? -1 : query_hex(s->p[1]);
-		int low = s->n < 3 ? -1 : query_hex(s->p[2]);
+		int high = s->n < 3 ? -1 : str_hex_digit(s->p[1]);
+		int low = s->n < 3 ? -1 : str_hex_digit(s->p[2]);
 
 		if (high < 0 || low < 0)
 			return QUERY_CHAR_BAD;

@@ -137,6 +137,20 @@ static void a_list_gives_its_elements_without_space(void **state)
 	}
 }
 
+static void a_hexadecimal_digit_has_a_value_and_no_other_byte_has(void **state)
+{
+	static const char digits[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+
+	(void)state;
+	for (int c = -1; c < 256; c++) {
+		const char *low = c > 0 ? strchr(digits, c) : NULL;
+		const char *up = c > 0 ? strchr(upper, c) : NULL;
+		int want = low != NULL ? (int)(low - digits) : up != NULL ? (int)(up - upper) : -1;
+
+		assert_int_equal(str_hex_digit(c), want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +159,7 @@ int main(void)
 		cmocka_unit_test(a_copy_ends_in_nul_and_keeps_every_byte),
 		cmocka_unit_test(comparing_looks_at_length_and_bytes),
 		cmocka_unit_test(a_list_gives_its_elements_without_space),
+		cmocka_unit_test(a_hexadecimal_digit_has_a_value_and_no_other_byte_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
