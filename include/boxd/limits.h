@@ -80,7 +80,8 @@
 		"longest timeout a request may ask for")                                       \
 	LIMIT(SHUTDOWN_FLUSH_MS, 2000, 0, 60000, "ms",                                         \
 		"after the children are gone, time for streams to reach their clients")        \
-	LIMIT(WORK_THREADS, 2, 1, 64, "count", "disk threads, started when first needed")      \
+	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                 \
+		"disk threads, started when first needed; half of them for one search")        \
 	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                     \
 	LIMIT(LOG_BURST, 20, 1, 10000, "lines/s", "log lines per second from one place in the code")
 

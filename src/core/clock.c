@@ -138,24 +138,44 @@ static char *clock_text(char *to, const char *text)
 	return to + n;
 }
 
+/* "2026-11-20T13:05:00." and what follows it. */
+static char *clock_put_second(char *p, const struct clock_date *d)
+{
+	p = clock_digits(p, d->year, 4);
+	*p++ = '-';
+	p = clock_digits(p, d->month, 2);
+	*p++ = '-';
+	p = clock_digits(p, d->day, 2);
+	*p++ = 'T';
+	p = clock_digits(p, d->hour, 2);
+	*p++ = ':';
+	p = clock_digits(p, d->minute, 2);
+	*p++ = ':';
+	p = clock_digits(p, d->second, 2);
+	*p++ = '.';
+	return p;
+}
+
 void clock_rfc3339(int64_t real_ms, char out[static CLOCK_RFC3339_LEN + 1])
 {
 	struct clock_date d = clock_date_of(real_ms);
-	char *p = out;
+	char *p = clock_put_second(out, &d);
 
-	p = clock_digits(p, d.year, 4);
-	*p++ = '-';
-	p = clock_digits(p, d.month, 2);
-	*p++ = '-';
-	p = clock_digits(p, d.day, 2);
-	*p++ = 'T';
-	p = clock_digits(p, d.hour, 2);
-	*p++ = ':';
-	p = clock_digits(p, d.minute, 2);
-	*p++ = ':';
-	p = clock_digits(p, d.second, 2);
-	*p++ = '.';
 	p = clock_digits(p, d.ms, 3);
+	*p++ = 'Z';
+	*p = '\0';
+}
+
+void clock_rfc3339_ns(int64_t real_s, uint32_t ns, char out[static CLOCK_RFC3339_NS_LEN + 1])
+{
+	/* Seconds outside what milliseconds can say are clamped, as those are. */
+	int64_t s = real_s < CLOCK_MIN_MS / 1000   ? CLOCK_MIN_MS / 1000
+		    : real_s > CLOCK_MAX_MS / 1000 ? CLOCK_MAX_MS / 1000
+						   : real_s;
+	struct clock_date d = clock_date_of(s * 1000);
+	char *p = clock_put_second(out, &d);
+
+	p = clock_digits(p, ns, 9);
 	*p++ = 'Z';
 	*p = '\0';
 }

@@ -66,19 +66,63 @@ int err_set(struct err *e, const struct err_kind *kind, const char *fmt, ...)
 	return -1;
 }
 
-int err_sys(struct err *e, const struct err_kind *kind, const char *fmt, ...)
+const struct err_kind *err_kind_of(int errnum)
 {
-	int saved = errno;
-	va_list ap;
+	switch (errnum) {
+	case ENOENT:
+	case ENOTDIR: return &ERR_NO_FILE;
+	case EACCES:
+	case EPERM: return &ERR_PERMISSION;
+	case EROFS: return &ERR_READ_ONLY;
+	case EEXIST: return &ERR_EXISTS;
+	case ENOTEMPTY: return &ERR_NOT_EMPTY;
+	case EISDIR:
+	case ENXIO: return &ERR_WRONG_TYPE; /* a FIFO without a reader, a socket */
+	case ELOOP:
+	case ENAMETOOLONG: return &ERR_BAD_PATH;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG: return &ERR_NO_SPACE;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM: return &ERR_UNAVAILABLE;
+	default: return &ERR_RUNTIME;
+	}
+}
+
+/* What err_sys() and err_file() do with an errno that was read first thing. */
+__attribute__((format(printf, 4, 0))) static int err_set_sys(
+	struct err *e, const struct err_kind *kind, int errnum, const char *fmt, va_list ap)
+{
 	size_t used;
 
 	assert(e->kind == NULL);
 	e->kind = kind;
-	e->sys = saved;
-	va_start(ap, fmt);
+	e->sys = errnum;
 	used = err_append(e->msg, 0, fmt, ap);
+	err_appendf(e->msg, used, ": %s", err_strerror(errnum));
+	return -1;
+}
+
+int err_sys(struct err *e, const struct err_kind *kind, const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+
+	va_start(ap, fmt);
+	err_set_sys(e, kind, saved, fmt, ap);
 	va_end(ap);
-	err_appendf(e->msg, used, ": %s", err_strerror(saved));
+	return -1;
+}
+
+int err_file(struct err *e, const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+
+	va_start(ap, fmt);
+	err_set_sys(e, err_kind_of(saved), saved, fmt, ap);
+	va_end(ap);
 	return -1;
 }
 

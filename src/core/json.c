@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -346,7 +347,13 @@ static int json_scan_rest(struct json_scan *s)
 
 static struct json *json_build(const uint8_t *data, size_t len, struct err *e)
 {
-	cJSON *root = cJSON_ParseWithLengthOpts((const char *)data, len, NULL, 0);
+	/* cJSON notes where it failed in a global, and uploads parse on disk threads. */
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	cJSON *root;
+
+	pthread_mutex_lock(&lock);
+	root = cJSON_ParseWithLengthOpts((const char *)data, len, NULL, 0);
+	pthread_mutex_unlock(&lock);
 
 	if (root == NULL)
 		err_set(e, &ERR_UNAVAILABLE, "out of memory");

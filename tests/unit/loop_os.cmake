@@ -6,3 +6,4 @@ boxd_unit_test(spawn_find boxd_os)
 boxd_unit_test(spawn_slots boxd_os)
 boxd_unit_test(users boxd_os)
 boxd_unit_test(ptree boxd_os Threads::Threads)
+

@@ -10,3 +10,4 @@ boxd_unit_test(outhub_random boxd_svc)
 # It lets memory run out, and takes O_TMPFILE away.
 target_link_options(test_outhub_disk PRIVATE
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=openat)
+

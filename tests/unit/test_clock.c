@@ -81,6 +81,30 @@ static void every_day_agrees_with_the_c_library(void **state)
 	}
 }
 
+static void times_of_files_have_nanoseconds(void **state)
+{
+	static const struct {
+		int64_t s;
+		uint32_t ns;
+		const char *text;
+	} cases[] = {
+		{0, 0, "1970-01-01T00:00:00.000000000Z"},
+		{1795179900, 123456789, "2026-11-20T13:05:00.123456789Z"},
+		{-1, 999999999, "1969-12-31T23:59:59.999999999Z"},
+		{253402300799, 1, "9999-12-31T23:59:59.000000001Z"},
+		{INT64_MAX, 5, "9999-12-31T23:59:59.000000005Z"},
+		{INT64_MIN, 0, "0000-01-01T00:00:00.000000000Z"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[CLOCK_RFC3339_NS_LEN + 1];
+
+		clock_rfc3339_ns(cases[i].s, cases[i].ns, text);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
 static void the_real_clocks_move_forward(void **state)
 {
 	int64_t us = clock_mono_us();
@@ -112,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_instants_have_their_known_text),
 		cmocka_unit_test(every_day_agrees_with_the_c_library),
+		cmocka_unit_test(times_of_files_have_nanoseconds),
 		cmocka_unit_test(the_real_clocks_move_forward),
 		cmocka_unit_test(a_fake_clock_stands_still_until_it_is_taken_away),
 	};
