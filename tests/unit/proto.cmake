@@ -5,9 +5,14 @@ boxd_unit_test(sse boxd_proto)
 boxd_unit_test(query boxd_proto)
 boxd_unit_test(chunked boxd_proto)
 boxd_unit_test(http1 boxd_proto)
+boxd_unit_test(multipart boxd_proto)
+boxd_unit_test(glob boxd_proto)
+boxd_unit_test(range boxd_proto)
+boxd_unit_test(cond boxd_proto)
+boxd_unit_test(lines boxd_proto)
 
 # These let memory run out: proto_oom.h.
-foreach(name jsonw linecut sse query)
+foreach(name jsonw linecut sse query glob multipart)
 	target_link_options(test_${name} PRIVATE -Wl,--wrap=malloc -Wl,--wrap=realloc)
 endforeach()
 
