@@ -80,6 +80,8 @@
 		"longest timeout a request may ask for")                                       \
 	LIMIT(SHUTDOWN_FLUSH_MS, 2000, 0, 60000, "ms",                                         \
 		"after the children are gone, time for streams to reach their clients")        \
+	LIMIT(FS_PATH_PARTS, 512, 16, 2048, "count", "names in one path, after links: 400")    \
+	LIMIT(FS_LINKS, 40, 1, 256, "count", "symbolic links followed in one path: 400")       \
 	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                 \
 		"disk threads, started when first needed; half of them for one search")        \
 	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                     \

@@ -21,23 +21,10 @@
 
 #include "boxd/cleanup.h"
 #include "boxd/log.h"
+#include "users_internal.h"
 
 /* A hundred thousand accounts; what is beyond is not read. */
 #define USERS_FILE_BYTES (8 * 1024 * 1024)
-
-#define USERS_PASSWD_FIELDS 6 /* name:password:uid:gid:gecos:home, and perhaps the shell */
-#define USERS_GROUP_FIELDS  4 /* name:password:gid:members */
-
-struct users_field {
-	const char *at;
-	size_t len;
-};
-
-/* What is left of a file. */
-struct users_text {
-	const char *at;
-	size_t len;
-};
 
 static int users_open(const char *etc, const char *name)
 {
@@ -58,8 +45,7 @@ static int users_open(const char *etc, const char *name)
 	return fd;
 }
 
-/* The file's bytes in a heap block, or NULL. It may change or grow meanwhile. */
-static char *users_load(const char *etc, const char *name, size_t *len)
+char *users_load(const char *etc, const char *name, size_t *len)
 {
 	CLEANUP_FD int fd = users_open(etc, name);
 	CLEANUP_FREE char *text = NULL;
@@ -107,8 +93,7 @@ static struct users_field users_cut(struct users_text *t, char sep)
 	return f;
 }
 
-/* The next line's first n fields; false at the end. Fields that are missing are empty. */
-static bool users_line(struct users_text *t, struct users_field *fields, size_t n)
+bool users_line(struct users_text *t, struct users_field *fields, size_t n)
 {
 	struct users_field whole;
 	struct users_text line;
@@ -123,8 +108,7 @@ static bool users_line(struct users_text *t, struct users_field *fields, size_t 
 	return true;
 }
 
-/* A uid or gid. The highest number is no id: the kernel takes it for "unchanged". */
-static bool users_id(struct users_field f, uint32_t *out)
+bool users_id(struct users_field f, uint32_t *out)
 {
 	uint64_t v = 0;
 	size_t i;
@@ -142,7 +126,7 @@ static bool users_id(struct users_field f, uint32_t *out)
 	return true;
 }
 
-static bool users_copy(char *out, size_t cap, struct users_field f)
+bool users_copy(char *out, size_t cap, struct users_field f)
 {
 	if (f.len == 0 || f.len >= cap || memchr(f.at, '\0', f.len) != NULL)
 		return false;

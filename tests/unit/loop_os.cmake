@@ -6,4 +6,16 @@ boxd_unit_test(spawn_find boxd_os)
 boxd_unit_test(spawn_slots boxd_os)
 boxd_unit_test(users boxd_os)
 boxd_unit_test(ptree boxd_os Threads::Threads)
+boxd_unit_test(users_names boxd_os)
+boxd_unit_test(asuser boxd_os Threads::Threads)
 
+# Paths are confined with openat2(2) or without, and the answers are the same.
+add_executable(no_openat2 kernel/no_openat2.c)
+target_link_libraries(no_openat2 PRIVATE boxd_flags)
+foreach(name confine confine_limits confine_roots confine_random confine_race)
+	boxd_unit_test(${name} boxd_os Threads::Threads)
+	add_test(NAME unit/${name}-enosys COMMAND no_openat2 $<TARGET_FILE:test_${name}>)
+	add_test(NAME unit/${name}-eperm COMMAND no_openat2 -p $<TARGET_FILE:test_${name}>)
+	set_tests_properties(unit/${name}-enosys unit/${name}-eperm PROPERTIES TIMEOUT 120
+		ENVIRONMENT CONFINE_TEST_OPENAT2=no WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+endforeach()
