@@ -1,10 +1,16 @@
 /*
- * work: a queue into a few threads, a list back out.
+ * work: three queues into a few threads, a list back out.
  *
- * The pool's lock covers two lists and some counters, never a job. A finished job goes on the list
- * of the done; the thread that makes that list non-empty wakes the loop through an eventfd, so a
- * burst of small jobs costs one wake-up. All the loop does is swap the list and call done() for
+ * The pool's lock covers the lists and some counters, never a job. A finished job goes on the
+ * list of the done; the thread that makes that list non-empty wakes the loop through an eventfd, so
+ * a burst of small jobs costs one wake-up. All the loop does is swap the list and call done() for
  * each. The pool never looks into a job after done() was called for it.
+ *
+ * Slices of long work, searches and transfers, wait in queues of their own, behind the short jobs.
+ * So that a stream of short jobs cannot hold a search for ever, one slice is let through after
+ * every few of them, but never on the last thread that is free of slices. The two kinds take turns,
+ * and transfers never have more than half of the threads: one that writes may stand still for as
+ * long as the kernel wants when the disk is behind.
  */
 #include "boxd/work.h"
 
@@ -18,19 +24,34 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "boxd/limits.h"
 
 /* Jobs keep their buffers on the heap. */
 #define WORK_STACK_BYTES (256 * 1024)
+/* So many short jobs in a row are taken before a slice that waits. */
+#define WORK_IN_A_ROW 8
+/* A nice value that is none: a thread keeps its maker's. */
+#define WORK_NICE_INHERITED INT_MAX
 
 STAILQ_HEAD(work_list, work);
+
+enum work_kind {
+	WORK_SHORT,
+	WORK_BULK,
+	WORK_TRANSFER,
+	WORK_KINDS,
+	WORK_NONE = WORK_KINDS /* none that may run now */
+};
 
 struct work_thread {
 	struct work_pool *pool;
 	pthread_t id;
+	int nice;
 	struct work *job; /* that it runs now; under the pool's lock */
+	enum work_kind kind;
 };
 
 struct work_pool {
@@ -38,14 +59,19 @@ struct work_pool {
 	int wake_fd;
 	struct event *wake;
 	struct work_thread *threads;
-	size_t nthreads, max_threads; /* loop thread only */
+	size_t max_threads;
+	int nice; /* for threads that are started; loop thread only */
 
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t more;
-	struct work_list queue;
+	size_t nthreads; /* changed by the loop thread only */
+	struct work_list queues[WORK_KINDS];
 	struct work_list finished;
-	size_t waiting; /* in the queue */
-	size_t idle;    /* threads that wait for a job */
+	size_t waiting;             /* in all queues */
+	size_t idle;                /* threads that wait for a job */
+	size_t running[WORK_KINDS]; /* threads that are at one of that kind */
+	enum work_kind last_slice;
+	unsigned int in_a_row; /* short jobs taken while a slice waited */
 	bool stopping;
 };
 
@@ -60,20 +86,62 @@ static void work_wake(struct work_pool *p)
 	/* EAGAIN is a full counter: the loop is awake already. */
 }
 
+static size_t work_half(const struct work_pool *p)
+{
+	return (p->max_threads + 1) / 2;
+}
+
+/* May one of this kind run now? Those of a pool that ends are skipped, so then all may. */
+static bool work_ready(const struct work_pool *p, enum work_kind kind)
+{
+	return !STAILQ_EMPTY(&p->queues[kind]) &&
+	       (kind != WORK_TRANSFER || p->stopping || p->running[kind] < work_half(p));
+}
+
+/* Which of the slices is next. */
+static enum work_kind work_next_slice(const struct work_pool *p)
+{
+	enum work_kind other = p->last_slice == WORK_BULK ? WORK_TRANSFER : WORK_BULK;
+
+	if (work_ready(p, other))
+		return other;
+	return work_ready(p, p->last_slice) ? p->last_slice : WORK_NONE;
+}
+
+static enum work_kind work_choose(const struct work_pool *p)
+{
+	enum work_kind slice = work_next_slice(p);
+	size_t slices = p->running[WORK_BULK] + p->running[WORK_TRANSFER];
+
+	if (!work_ready(p, WORK_SHORT))
+		return slice;
+	if (slice != WORK_NONE && p->in_a_row >= WORK_IN_A_ROW &&
+		(p->nthreads == 1 || slices + 1 < p->nthreads))
+		return slice;
+	return WORK_SHORT;
+}
+
 /* Next job, or NULL when the pool ends. The lock is held. */
-static struct work *work_next(struct work_pool *p)
+static struct work *work_next(struct work_pool *p, enum work_kind *kind)
 {
 	struct work *w;
 
 	p->idle++;
-	while (STAILQ_EMPTY(&p->queue) && !p->stopping)
+	while ((*kind = work_choose(p)) == WORK_NONE && !p->stopping)
 		pthread_cond_wait(&p->more, &p->lock);
 	p->idle--;
-	w = STAILQ_FIRST(&p->queue);
-	if (w != NULL) {
-		STAILQ_REMOVE_HEAD(&p->queue, link);
-		p->waiting--;
-	}
+	if (*kind == WORK_NONE)
+		return NULL;
+	w = STAILQ_FIRST(&p->queues[*kind]);
+	STAILQ_REMOVE_HEAD(&p->queues[*kind], link);
+	p->waiting--;
+	p->running[*kind]++;
+	if (*kind != WORK_SHORT)
+		p->last_slice = *kind;
+	if (*kind != WORK_SHORT || work_next_slice(p) == WORK_NONE)
+		p->in_a_row = 0;
+	else if (p->in_a_row < WORK_IN_A_ROW)
+		p->in_a_row++;
 	return w;
 }
 
@@ -82,8 +150,11 @@ static void *work_thread_main(void *arg)
 	struct work_thread *t = arg;
 	struct work_pool *p = t->pool;
 
+	/* On Linux 0 is the calling thread. Back to where it came from is always allowed. */
+	if (t->nice != WORK_NICE_INHERITED)
+		setpriority(PRIO_PROCESS, 0, t->nice);
 	pthread_mutex_lock(&p->lock);
-	while ((t->job = work_next(p)) != NULL) {
+	while ((t->job = work_next(p, &t->kind)) != NULL) {
 		bool first;
 
 		pthread_mutex_unlock(&p->lock);
@@ -93,6 +164,7 @@ static void *work_thread_main(void *arg)
 		first = STAILQ_EMPTY(&p->finished);
 		STAILQ_INSERT_TAIL(&p->finished, t->job, link);
 		t->job = NULL;
+		p->running[t->kind]--;
 		if (first)
 			work_wake(p);
 	}
@@ -153,7 +225,10 @@ struct work_pool *work_pool_new(struct loop *l, struct err *e)
 	p->loop = l;
 	p->wake_fd = -1;
 	p->max_threads = limit_size(LIMIT_WORK_THREADS);
-	STAILQ_INIT(&p->queue);
+	p->nice = WORK_NICE_INHERITED;
+	for (int kind = 0; kind < WORK_KINDS; kind++)
+		STAILQ_INIT(&p->queues[kind]);
+	p->last_slice = WORK_TRANSFER;
 	STAILQ_INIT(&p->finished);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->more, NULL);
@@ -174,15 +249,17 @@ void work_pool_free(struct work_pool *p)
 	assert(loop_on_thread(p->loop));
 	pthread_mutex_lock(&p->lock);
 	p->stopping = true;
-	STAILQ_FOREACH(w, &p->queue, link)
-		work_cancel(w);
+	for (int kind = 0; kind < WORK_KINDS; kind++) {
+		STAILQ_FOREACH(w, &p->queues[kind], link)
+			work_cancel(w);
+	}
 	for (i = 0; i < p->nthreads; i++) {
 		if (p->threads[i].job != NULL)
 			work_cancel(p->threads[i].job);
 	}
 	pthread_cond_broadcast(&p->more);
 	pthread_mutex_unlock(&p->lock);
-	/* A thread leaves only when the queue is empty. */
+	/* A thread leaves only when the queues are empty. */
 	for (i = 0; i < p->nthreads; i++)
 		pthread_join(p->threads[i].id, NULL);
 	work_deliver(p);
@@ -208,18 +285,20 @@ static int work_thread_start(struct work_pool *p)
 	if (rc != 0)
 		return rc;
 	t->pool = p;
+	t->nice = p->nice;
 	pthread_attr_setstacksize(&attr, WORK_STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	rc = pthread_create(&t->id, &attr, work_thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	pthread_attr_destroy(&attr);
-	if (rc == 0)
-		p->nthreads++;
+	pthread_mutex_lock(&p->lock);
+	p->nthreads += rc == 0;
+	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
 
-int work_submit(struct work_pool *p, struct work *w, struct err *e)
+static int work_enqueue(struct work_pool *p, enum work_kind kind, struct work *w, struct err *e)
 {
 	bool full, need_thread;
 	int rc;
@@ -237,11 +316,47 @@ int work_submit(struct work_pool *p, struct work *w, struct err *e)
 		return err_sys(e, &ERR_UNAVAILABLE, "disk thread");
 	}
 	pthread_mutex_lock(&p->lock);
-	STAILQ_INSERT_TAIL(&p->queue, w, link);
+	STAILQ_INSERT_TAIL(&p->queues[kind], w, link);
 	p->waiting++;
 	pthread_cond_signal(&p->more);
 	pthread_mutex_unlock(&p->lock);
 	return 0;
+}
+
+int work_submit(struct work_pool *p, struct work *w, struct err *e)
+{
+	return work_enqueue(p, WORK_SHORT, w, e);
+}
+
+int work_submit_bulk(struct work_pool *p, struct work *w, struct err *e)
+{
+	return work_enqueue(p, WORK_BULK, w, e);
+}
+
+int work_submit_transfer(struct work_pool *p, struct work *w, struct err *e)
+{
+	return work_enqueue(p, WORK_TRANSFER, w, e);
+}
+
+bool work_others_wait(struct work_pool *p)
+{
+	bool wait;
+
+	pthread_mutex_lock(&p->lock);
+	wait = p->waiting > 0 || p->stopping;
+	pthread_mutex_unlock(&p->lock);
+	return wait;
+}
+
+size_t work_parallel(const struct work_pool *p)
+{
+	return work_half(p);
+}
+
+void work_pool_set_nice(struct work_pool *p, int nice)
+{
+	assert(loop_on_thread(p->loop));
+	p->nice = nice;
 }
 
 void work_cancel(struct work *w)

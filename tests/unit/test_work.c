@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "boxd/limits.h"
@@ -367,6 +368,340 @@ static void a_pool_leaves_no_descriptor(void **state)
 	loop_free(l);
 }
 
+/* ---- bulk jobs ---- */
+
+static void submit_bulk(struct job *j)
+{
+	struct err e = {0};
+
+	assert_int_equal(work_submit_bulk(bench.pool, &j->work, &e), 0);
+}
+
+static void submit_transfer(struct job *j)
+{
+	struct err e = {0};
+
+	assert_int_equal(work_submit_transfer(bench.pool, &j->work, &e), 0);
+}
+
+static void pool_of(size_t threads)
+{
+	struct err e = {0};
+
+	work_pool_free(bench.pool);
+	assert_true(limit_set(LIMIT_WORK_THREADS, (int64_t)threads));
+	bench.pool = work_pool_new(bench.loop, &e);
+	assert_true(limit_set(LIMIT_WORK_THREADS, limit_rows[LIMIT_WORK_THREADS].def));
+	assert_non_null(bench.pool);
+	assert_int_equal(work_parallel(bench.pool), (threads + 1) / 2);
+}
+
+/* The order in which jobs began: n for short ones, b for bulk, t for transfers. */
+static char order[256];
+static atomic_size_t ordered;
+
+static void job_note(struct work *w)
+{
+	order[atomic_fetch_add(&ordered, 1)] = (char)job_of(w)->in;
+	job_run(w);
+}
+
+/* Submits what is in `kinds`, in that order, while so many threads are held: all of them then. */
+static const char *order_of(const char *kinds, size_t threads)
+{
+	static struct job jobs[128];
+	struct job held[2];
+	size_t n = strlen(kinds);
+
+	memset(order, 0, sizeof(order));
+	ordered = 0;
+	bench.done = 0;
+	bench.expected = n + threads;
+	for (size_t i = 0; i < threads; i++) {
+		job_init(&held[i], job_hold);
+		submit(&held[i]);
+		sem_wait(&bench.begun);
+	}
+	for (size_t i = 0; i < n; i++) {
+		job_init(&jobs[i], job_note);
+		jobs[i].in = (uint8_t)kinds[i];
+		if (kinds[i] == 'b')
+			submit_bulk(&jobs[i]);
+		else if (kinds[i] == 't')
+			submit_transfer(&jobs[i]);
+		else
+			submit(&jobs[i]);
+	}
+	release_all(threads);
+	assert_int_equal(loop_run(bench.loop), 0);
+	return order;
+}
+
+static void a_bulk_job_goes_after_the_others_but_is_not_passed_over(void **state)
+{
+	static const struct {
+		const char *submitted, *order;
+	} rows[] = {
+		{"b", "b"},
+		{"bbb", "bbb"},
+		{"bn", "nb"},
+		{"bbnn", "nnbb"},
+		{"nnnnnnnnb", "nnnnnnnnb"},
+		{"bnnnnnnnnn", "nnnnnnnnbn"},
+		{"bbnnnnnnnnnnnnnnnnnnn", "nnnnnnnnbnnnnnnnnbnnn"},
+		{"ttnnnnnnnnnnnnnnnnnnn", "nnnnnnnntnnnnnnnntnnn"},
+	};
+
+	(void)state;
+	pool_of(1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_string_equal(order_of(rows[i].submitted, 1), rows[i].order);
+}
+
+static sem_t long_go;
+
+static void job_hold_long(struct work *w)
+{
+	(void)w;
+	sem_post(&bench.begun);
+	while (sem_wait(&long_go) < 0)
+		;
+}
+
+static void a_bulk_job_does_not_take_the_last_thread_from_jobs_that_wait(void **state)
+{
+	static const struct {
+		bool bulk_runs; /* on the thread that is held meanwhile */
+		const char *order;
+	} rows[] = {
+		{true, "nnnnnnnnnnnnnnnnnnnnb"},
+		{false, "nnnnnnnnbnnnnnnnnnnnn"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct job other;
+
+		pool_of(2);
+		order_of("bbb", 0); /* what has run does not count any more */
+		sem_init(&long_go, 0, 0);
+		job_init(&other, job_hold_long);
+		if (rows[i].bulk_runs)
+			submit_bulk(&other);
+		else
+			submit(&other);
+		sem_wait(&bench.begun);
+		assert_string_equal(order_of("bnnnnnnnnnnnnnnnnnnnn", 1), rows[i].order);
+		bench.done = 0;
+		bench.expected = 1;
+		sem_post(&long_go);
+		assert_int_equal(loop_run(bench.loop), 0);
+		sem_destroy(&long_go);
+	}
+}
+
+static void bulk_jobs_and_transfers_take_turns(void **state)
+{
+	static const struct {
+		const char *submitted, *order;
+	} rows[] = {
+		{"tttbbb", "btbtbt"},
+		{"bbbttt", "btbtbt"},
+		{"ttbbbb", "btbtbb"},
+		{"ttttb", "btttt"},
+		{"tn", "nt"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		pool_of(1);
+		assert_string_equal(order_of(rows[i].submitted, 1), rows[i].order);
+	}
+}
+
+static void transfers_leave_half_of_the_threads_to_others(void **state)
+{
+	static const struct {
+		size_t threads, at_once;
+	} rows[] = {{2, 1}, {3, 2}, {4, 2}};
+	struct job held[4], other;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		pool_of(rows[i].threads);
+		bench.done = 0;
+		for (size_t k = 0; k < 4; k++) {
+			job_init(&held[k], job_hold);
+			submit_transfer(&held[k]);
+		}
+		for (size_t k = 0; k < rows[i].at_once; k++)
+			sem_wait(&bench.begun);
+		/* A search comes through beside them, and no third transfer has begun by then. */
+		job_init(&other, job_run);
+		submit_bulk(&other);
+		bench.expected = 1;
+		assert_int_equal(loop_run(bench.loop), 0);
+		assert_true(other.ran);
+		assert_int_equal(sem_trywait(&bench.begun), -1);
+		bench.done = 0;
+		bench.expected = 4;
+		release_all(4);
+		assert_int_equal(loop_run(bench.loop), 0);
+		while (sem_trywait(&bench.begun) == 0)
+			continue;
+	}
+}
+
+static void job_asks(struct work *w)
+{
+	struct job *j = job_of(w);
+
+	sem_post(&j->bench->begun);
+	while (sem_wait(&j->bench->go) < 0)
+		;
+	j->out = work_others_wait(bench.pool);
+}
+
+static void a_slice_learns_whether_others_wait(void **state)
+{
+	struct job asks[2];
+
+	(void)state;
+	pool_of(1);
+	bench.done = 0;
+	bench.expected = 2;
+	for (size_t i = 0; i < 2; i++) {
+		job_init(&asks[i], job_asks);
+		submit_bulk(&asks[i]);
+	}
+	release_all(2);
+	assert_int_equal(loop_run(bench.loop), 0);
+	assert_int_equal(asks[0].out, true);
+	assert_int_equal(asks[1].out, false);
+	while (sem_trywait(&bench.begun) == 0)
+		continue;
+}
+
+static void bulk_jobs_use_every_thread_that_nobody_else_wants(void **state)
+{
+	struct job held[3];
+
+	(void)state;
+	pool_of(3);
+	bench.expected = 3;
+	for (size_t i = 0; i < 3; i++) {
+		job_init(&held[i], job_hold);
+		submit_bulk(&held[i]);
+	}
+	for (size_t i = 0; i < 3; i++)
+		sem_wait(&bench.begun);
+	release_all(3);
+	assert_int_equal(loop_run(bench.loop), 0);
+}
+
+static void both_queues_count_for_the_bound(void **state)
+{
+	struct err e = {0};
+	struct job held, waiting[17];
+
+	(void)state;
+	pool_of(1);
+	assert_true(limit_set(LIMIT_WORK_QUEUE, 16));
+	job_init(&held, job_hold);
+	submit(&held);
+	sem_wait(&bench.begun);
+	for (size_t i = 0; i < 16; i++) {
+		job_init(&waiting[i], job_run);
+		if (i % 2 == 0)
+			submit(&waiting[i]);
+		else
+			submit_bulk(&waiting[i]);
+	}
+	job_init(&waiting[16], job_run);
+	assert_int_equal(work_submit_bulk(bench.pool, &waiting[16].work, &e), -1);
+	assert_ptr_equal(e.kind, &ERR_UNAVAILABLE);
+	e = (struct err){0};
+	assert_int_equal(work_submit(bench.pool, &waiting[16].work, &e), -1);
+	bench.expected = 17;
+	release_all(1);
+	assert_int_equal(loop_run(bench.loop), 0);
+	assert_false(waiting[16].ran);
+	assert_true(limit_set(LIMIT_WORK_QUEUE, limit_rows[LIMIT_WORK_QUEUE].def));
+}
+
+static void freeing_the_pool_skips_bulk_jobs_that_wait_and_ends_those_that_run(void **state)
+{
+	struct job running[2], waiting[10];
+
+	(void)state;
+	pool_of(2);
+	for (size_t i = 0; i < 2; i++) {
+		job_init(&running[i], job_long);
+		submit_bulk(&running[i]);
+		sem_wait(&bench.begun);
+	}
+	for (size_t i = 0; i < 10; i++) {
+		job_init(&waiting[i], job_run);
+		waiting[i].work.done = job_refused;
+		submit_bulk(&waiting[i]);
+	}
+	work_pool_free(bench.pool);
+	bench.pool = NULL;
+	assert_int_equal(bench.done, 12);
+	for (size_t i = 0; i < 10; i++)
+		assert_false(waiting[i].ran);
+	assert_true(running[0].saw_cancel && running[1].saw_cancel);
+}
+
+/* A done() that submits the next slice. */
+static void job_chain_bulk(struct work *w)
+{
+	if (++bench.done < bench.expected)
+		submit_bulk(job_of(w));
+	else
+		loop_stop(bench.loop);
+}
+
+static void a_bulk_job_is_submitted_again_from_its_done(void **state)
+{
+	struct job job;
+
+	(void)state;
+	bench.expected = 1000;
+	job_init(&job, job_run);
+	job.work.done = job_chain_bulk;
+	submit_bulk(&job);
+	assert_int_equal(loop_run(bench.loop), 0);
+	assert_int_equal(bench.done, 1000);
+}
+
+static void job_nice(struct work *w)
+{
+	job_of(w)->out = (uint64_t)(getpriority(PRIO_PROCESS, 0) + 100);
+}
+
+static void threads_take_the_nice_value_that_they_are_given(void **state)
+{
+	int own = getpriority(PRIO_PROCESS, 0);
+	struct job job;
+
+	(void)state;
+	bench.expected = 1;
+	job_init(&job, job_nice);
+	submit(&job);
+	assert_int_equal(loop_run(bench.loop), 0);
+	assert_int_equal(job.out, own + 100);
+
+	pool_of(1);
+	work_pool_set_nice(bench.pool, own + 3);
+	bench.done = 0;
+	job_init(&job, job_nice);
+	submit(&job);
+	assert_int_equal(loop_run(bench.loop), 0);
+	assert_int_equal(job.out, own + 103);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+}
+
 int main(void)
 {
 #define BENCH(t) cmocka_unit_test_setup_teardown(t, bench_setup, bench_teardown)
@@ -380,6 +715,16 @@ int main(void)
 		BENCH(a_cancelled_job_that_runs_is_told),
 		BENCH(the_queue_is_bounded_and_a_refused_job_stays_the_callers),
 		BENCH(freeing_the_pool_ends_what_runs_and_skips_what_waits),
+		BENCH(a_bulk_job_goes_after_the_others_but_is_not_passed_over),
+		BENCH(a_bulk_job_does_not_take_the_last_thread_from_jobs_that_wait),
+		BENCH(bulk_jobs_and_transfers_take_turns),
+		BENCH(transfers_leave_half_of_the_threads_to_others),
+		BENCH(a_slice_learns_whether_others_wait),
+		BENCH(bulk_jobs_use_every_thread_that_nobody_else_wants),
+		BENCH(both_queues_count_for_the_bound),
+		BENCH(freeing_the_pool_skips_bulk_jobs_that_wait_and_ends_those_that_run),
+		BENCH(a_bulk_job_is_submitted_again_from_its_done),
+		BENCH(threads_take_the_nice_value_that_they_are_given),
 		cmocka_unit_test(a_pool_leaves_no_descriptor),
 	};
 #undef BENCH
