@@ -19,7 +19,7 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 dir=$top/build/static
 prefix=$dir/prefix
-packages='libevent cjson nettle zlib'
+packages='libevent cjson nettle zlib pcre2'
 jobs=$(nproc)
 cflags='-O2 -ffunction-sections -fdata-sections -fstack-protector-strong'
 
@@ -77,29 +77,52 @@ apt_update()
 	fi
 }
 
-# The newest version of source package $1 that the machine's configuration offers, or nothing.
-apt_version()
+# The versions of source package $1 that the machine's configuration offers, the newest first.
+apt_versions()
 {
 	apt-cache -c "$apt_conf" showsrc --only-source "$1" 2>/dev/null |
 		sed -n 's/^Version: //p' | {
-		best=
+		sorted=
 		while read -r v; do
-			if [ -z "$best" ] || dpkg --compare-versions "$v" gt "$best"; then
-				best=$v
-			fi
+			before=
+			after=
+			for w in $sorted; do
+				if dpkg --compare-versions "$v" gt "$w"; then
+					after="$after $w"
+				else
+					before="$before $w"
+				fi
+			done
+			sorted="$before $v$after"
 		done
-		printf '%s' "$best"
+		printf '%s' "$sorted"
 	}
 }
 
-# Unpacks source package $1 in version $2, patches applied, and enters it.
+# The newest one, or nothing.
+apt_version()
+{
+	# shellcheck disable=SC2046 # a list of words
+	set -- $(apt_versions "$1")
+	printf '%s' "${1:-}"
+}
+
+# Unpacks source package $1, patches applied, and enters it. A mirror may list a version, usually a
+# security update, that it does not have: the next older one is then taken, and that is said.
 unpack()
 {
 	mkdir -p "$dir/src/$1"
 	cd "$dir/src/$1"
-	say "source: $1 $2"
-	apt-get -c "$apt_conf" -q source --only-source "$1=$2" >unpack.log 2>&1 ||
-		{ tail -n 20 unpack.log >&2; die "cannot get the source of $1 $2"; }
+	for version in $(apt_versions "$1"); do
+		say "source: $1 $version"
+		if apt-get -c "$apt_conf" -q source --only-source "$1=$version" >unpack.log 2>&1; then
+			break
+		fi
+		tail -n 3 unpack.log >&2
+		say "WARNING: cannot get the source of $1 $version; what it fixes will be missing" >&2
+		version=
+	done
+	[ -n "$version" ] || die "no source of $1"
 	# One directory is born here: the unpacked tree.
 	cd ./*/
 }
@@ -202,6 +225,20 @@ build_zlib()
 	pc_file zlib "$1" z
 }
 
+build_pcre2()
+{
+	find . -name aclocal.m4 -exec touch {} +
+	find . \( -name configure -o -name Makefile.in -o -name config.h.in \) -exec touch {} +
+	run ./configure --prefix="$prefix" CC=musl-gcc CFLAGS="$cc_flags" \
+		--disable-shared --enable-static --enable-jit --disable-pcre2-16 --disable-pcre2-32 \
+		--disable-pcre2grep-libz --disable-pcre2grep-libbz2 --disable-dependency-tracking \
+		AUTOMAKE=: ACLOCAL=: AUTOCONF=: AUTOHEADER=:
+	run make -j"$jobs" libpcre2-8.la
+	cp .libs/libpcre2-8.a "$prefix/lib/"
+	cp src/pcre2.h "$prefix/include/"
+	pc_file libpcre2-8 "$1" pcre2-8
+}
+
 # What the archives in prefix/ are made of: any difference builds them all again.
 stamp()
 {
@@ -228,9 +265,8 @@ libraries()
 	rm -rf "$prefix" "$dir/src" "$dir/obj"
 	mkdir -p "$prefix/lib/pkgconfig" "$prefix/include" "$dir/src"
 	for package in $packages; do
-		version=$(printf '%s\n' "$now" | sed -n "s/^$package //p")
 		(
-			unpack "$package" "$version"
+			unpack "$package"
 			"build_$package" "$(upstream "$version")"
 		)
 	done

@@ -12,11 +12,11 @@
 set -eu
 
 build='gcc libc6-dev cmake ninja-build pkg-config curl
-	libevent-dev libcjson-dev nettle-dev zlib1g-dev'
+	libevent-dev libcjson-dev nettle-dev zlib1g-dev libpcre2-dev'
 test='clang clang-format clang-tidy libclang-rt-14-dev llvm libcmocka-dev
 	python3 python3-pytest python3-h11 python3-requests python3-websockets'
 static='musl-tools linux-libc-dev dpkg-dev make m4'
-bench='wrk nginx-light'
+bench='wrk nginx-light ripgrep'
 
 usage()
 {

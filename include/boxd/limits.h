@@ -12,79 +12,88 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LIMITS(LIMIT)                                                                          \
-	LIMIT(HTTP_CONNECTIONS, 16384, 16, 1000000, "count",                                   \
-		"open client connections; also kept under the fd limit less HTTP_FD_RESERVE")  \
-	LIMIT(HTTP_FD_RESERVE, 64, 16, 4096, "fds",                                            \
-		"descriptors kept for running commands when connections are accepted")         \
-	LIMIT(HTTP_HEAD_BYTES, 32768, 1024, 1048576, "bytes",                                  \
-		"request line and header fields together: 431")                                \
-	LIMIT(HTTP_TARGET_BYTES, 8192, 256, 65536, "bytes", "request target: 414")             \
-	LIMIT(HTTP_FIELDS, 100, 16, 128, "count", "header fields of one request: 431")         \
-	LIMIT(HTTP_BODY_BYTES, 8388608, 1024, 1073741824, "bytes",                             \
-		"a buffered (JSON) request body: 413")                                         \
-	LIMIT(HTTP_TRAILER_BYTES, 8192, 256, 65536, "bytes",                                   \
-		"trailer section of a chunked body: 431")                                      \
-	LIMIT(HTTP_HEAD_MS, 10000, 100, 600000, "ms",                                          \
-		"from the first byte of a request to the end of its head: 408")                \
-	LIMIT(HTTP_BODY_MS, 30000, 100, 600000, "ms",                                          \
-		"longest pause while a request body arrives: 408")                             \
-	LIMIT(HTTP_IDLE_MS, 90000, 100, 86400000, "ms", "an idle keep-alive connection")       \
-	LIMIT(HTTP_WRITE_STALL_MS, 30000, 100, 600000, "ms",                                   \
-		"longest time without progress while output waits for the client")             \
-	LIMIT(HTTP_OUT_BYTES, 262144, 16384, 16777216, "bytes",                                \
-		"output queued for one connection before its source is paused")                \
-	LIMIT(HTTP_LINGER_MS, 1000, 0, 60000, "ms",                                            \
-		"reading on after an early error reply, so that the client can read it")       \
-	LIMIT(HTTP_ACCEPT_PAUSE_MS, 100, 10, 10000, "ms",                                      \
-		"pause of the listener when descriptors run out")                              \
-	LIMIT(JSON_DEPTH, 64, 4, 512, "levels", "nesting of a JSON body")                      \
-	LIMIT(JSON_VALUES, 100000, 100, 10000000, "count", "values in one JSON body")          \
-	LIMIT(STREAM_PING_MS, 3000, 50, 25000, "ms", "keep-alive event on every event stream") \
-	LIMIT(STREAM_LINE_BYTES, 524288, 1024, 1048576, "bytes",                               \
-		"raw bytes of output in one event; a longer line is split")                    \
-	LIMIT(STREAM_COUNT, 12000, 16, 1000000, "count", "event streams open at once: 429")    \
-	LIMIT(HUB_SEGMENT_BYTES, 65536, 4096, 1048576, "bytes",                                \
-		"unit in which output is kept, spilled and dropped")                           \
-	LIMIT(HUB_MEMORY_BYTES, 262144, 65536, 16777216, "bytes",                              \
-		"output of one command kept in memory")                                        \
-	LIMIT(HUB_LOG_BYTES, 16777216, 65536, 1073741824, "bytes",                             \
-		"output of one command kept in all, memory and spill file")                    \
-	LIMIT(HUB_OWNER_WINDOW_BYTES, 196608, 4096, 16777216, "bytes",                         \
-		"how far the owner of a stream may lag before the command waits")              \
-	LIMIT(PROC_RUNNING, 4096, 1, 100000, "count", "commands running at once: 429")         \
-	LIMIT(PROC_FINISHED, 1000, 1, 1000000, "count",                                        \
-		"exit records kept; the oldest goes first")                                    \
-	LIMIT(PROC_FINISHED_MS, 3600000, 1000, 604800000, "ms",                                \
-		"how long an exit record and its log are kept")                                \
-	LIMIT(PROC_FINISHED_MEMORY_BYTES, 16777216, 65536, 1073741824, "bytes",                \
-		"memory held by logs of finished commands; the oldest goes first")             \
-	LIMIT(PROC_FINISHED_DISK_BYTES, 268435456, 65536, 1099511627776, "bytes",              \
-		"spill files of finished commands; the oldest goes first")                     \
-	LIMIT(PROC_COMMAND_BYTES, 131071, 256, 131071, "bytes",                                \
-		"command text, or one element of argv: the kernel takes no longer argument")   \
-	LIMIT(PROC_ARGS, 4096, 1, 65536, "count", "elements of argv")                          \
-	LIMIT(PROC_ENVS, 4096, 1, 65536, "count", "environment variables of one request")      \
-	LIMIT(PROC_ENV_FILE_BYTES, 1048576, 4096, 16777216, "bytes", "the EXECD_ENVS file")    \
-	LIMIT(PROC_PIPE_BYTES, 1048576, 4096, 1048576, "bytes",                                \
-		"pipe of a command that floods it (best effort)")                              \
-	LIMIT(PROC_READ_BYTES, 65536, 4096, 1048576, "bytes",                                  \
-		"read from one pipe in one turn of the loop")                                  \
-	LIMIT(PROC_LINGER_MS, 20, 0, 10000, "ms",                                              \
-		"after the exit, wait for descendants that still hold the pipes")              \
-	LIMIT(PROC_GRACE_MS, 3000, 0, 600000, "ms",                                            \
-		"from SIGTERM to SIGKILL on interrupt and shutdown")                           \
-	LIMIT(PROC_TIMEOUT_GRACE_MS, 1000, 0, 600000, "ms",                                    \
-		"from SIGTERM to SIGKILL when a timeout is hit")                               \
-	LIMIT(PROC_TIMEOUT_MAX_MS, 2592000000, 1000, 31536000000, "ms",                        \
-		"longest timeout a request may ask for")                                       \
-	LIMIT(SHUTDOWN_FLUSH_MS, 2000, 0, 60000, "ms",                                         \
-		"after the children are gone, time for streams to reach their clients")        \
-	LIMIT(FS_PATH_PARTS, 512, 16, 2048, "count", "names in one path, after links: 400")    \
-	LIMIT(FS_LINKS, 40, 1, 256, "count", "symbolic links followed in one path: 400")       \
-	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                 \
-		"disk threads, started when first needed; half of them for one search")        \
-	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                     \
+#define LIMITS(LIMIT)                                                                             \
+	LIMIT(HTTP_CONNECTIONS, 16384, 16, 1000000, "count",                                      \
+		"open client connections; also kept under the fd limit less HTTP_FD_RESERVE")     \
+	LIMIT(HTTP_FD_RESERVE, 64, 16, 4096, "fds",                                               \
+		"descriptors kept for running commands when connections are accepted")            \
+	LIMIT(HTTP_HEAD_BYTES, 32768, 1024, 1048576, "bytes",                                     \
+		"request line and header fields together: 431")                                   \
+	LIMIT(HTTP_TARGET_BYTES, 8192, 256, 65536, "bytes", "request target: 414")                \
+	LIMIT(HTTP_FIELDS, 100, 16, 128, "count", "header fields of one request: 431")            \
+	LIMIT(HTTP_BODY_BYTES, 8388608, 1024, 1073741824, "bytes",                                \
+		"a buffered (JSON) request body: 413")                                            \
+	LIMIT(HTTP_TRAILER_BYTES, 8192, 256, 65536, "bytes",                                      \
+		"trailer section of a chunked body: 431")                                         \
+	LIMIT(HTTP_HEAD_MS, 10000, 100, 600000, "ms",                                             \
+		"from the first byte of a request to the end of its head: 408")                   \
+	LIMIT(HTTP_BODY_MS, 30000, 100, 600000, "ms",                                             \
+		"longest pause while a request body arrives: 408")                                \
+	LIMIT(HTTP_IDLE_MS, 90000, 100, 86400000, "ms", "an idle keep-alive connection")          \
+	LIMIT(HTTP_WRITE_STALL_MS, 30000, 100, 600000, "ms",                                      \
+		"longest time without progress while output waits for the client")                \
+	LIMIT(HTTP_OUT_BYTES, 262144, 16384, 16777216, "bytes",                                   \
+		"output queued for one connection before its source is paused")                   \
+	LIMIT(HTTP_LINGER_MS, 1000, 0, 60000, "ms",                                               \
+		"reading on after an early error reply, so that the client can read it")          \
+	LIMIT(HTTP_ACCEPT_PAUSE_MS, 100, 10, 10000, "ms",                                         \
+		"pause of the listener when descriptors run out")                                 \
+	LIMIT(JSON_DEPTH, 64, 4, 512, "levels", "nesting of a JSON body")                         \
+	LIMIT(JSON_VALUES, 100000, 100, 10000000, "count", "values in one JSON body")             \
+	LIMIT(STREAM_PING_MS, 3000, 50, 25000, "ms", "keep-alive event on every event stream")    \
+	LIMIT(STREAM_LINE_BYTES, 524288, 1024, 1048576, "bytes",                                  \
+		"raw bytes of output in one event; a longer line is split")                       \
+	LIMIT(STREAM_COUNT, 12000, 16, 1000000, "count", "event streams open at once: 429")       \
+	LIMIT(HUB_SEGMENT_BYTES, 65536, 4096, 1048576, "bytes",                                   \
+		"unit in which output is kept, spilled and dropped")                              \
+	LIMIT(HUB_MEMORY_BYTES, 262144, 65536, 16777216, "bytes",                                 \
+		"output of one command kept in memory")                                           \
+	LIMIT(HUB_LOG_BYTES, 16777216, 65536, 1073741824, "bytes",                                \
+		"output of one command kept in all, memory and spill file")                       \
+	LIMIT(HUB_OWNER_WINDOW_BYTES, 196608, 4096, 16777216, "bytes",                            \
+		"how far the owner of a stream may lag before the command waits")                 \
+	LIMIT(PROC_RUNNING, 4096, 1, 100000, "count", "commands running at once: 429")            \
+	LIMIT(PROC_FINISHED, 1000, 1, 1000000, "count",                                           \
+		"exit records kept; the oldest goes first")                                       \
+	LIMIT(PROC_FINISHED_MS, 3600000, 1000, 604800000, "ms",                                   \
+		"how long an exit record and its log are kept")                                   \
+	LIMIT(PROC_FINISHED_MEMORY_BYTES, 16777216, 65536, 1073741824, "bytes",                   \
+		"memory held by logs of finished commands; the oldest goes first")                \
+	LIMIT(PROC_FINISHED_DISK_BYTES, 268435456, 65536, 1099511627776, "bytes",                 \
+		"spill files of finished commands; the oldest goes first")                        \
+	LIMIT(PROC_COMMAND_BYTES, 131071, 256, 131071, "bytes",                                   \
+		"command text, or one element of argv: the kernel takes no longer argument")      \
+	LIMIT(PROC_ARGS, 4096, 1, 65536, "count", "elements of argv")                             \
+	LIMIT(PROC_ENVS, 4096, 1, 65536, "count", "environment variables of one request")         \
+	LIMIT(PROC_ENV_FILE_BYTES, 1048576, 4096, 16777216, "bytes", "the EXECD_ENVS file")       \
+	LIMIT(PROC_PIPE_BYTES, 1048576, 4096, 1048576, "bytes",                                   \
+		"pipe of a command that floods it (best effort)")                                 \
+	LIMIT(PROC_READ_BYTES, 65536, 4096, 1048576, "bytes",                                     \
+		"read from one pipe in one turn of the loop")                                     \
+	LIMIT(PROC_LINGER_MS, 20, 0, 10000, "ms",                                                 \
+		"after the exit, wait for descendants that still hold the pipes")                 \
+	LIMIT(PROC_GRACE_MS, 3000, 0, 600000, "ms",                                               \
+		"from SIGTERM to SIGKILL on interrupt and shutdown")                              \
+	LIMIT(PROC_TIMEOUT_GRACE_MS, 1000, 0, 600000, "ms",                                       \
+		"from SIGTERM to SIGKILL when a timeout is hit")                                  \
+	LIMIT(PROC_TIMEOUT_MAX_MS, 2592000000, 1000, 31536000000, "ms",                           \
+		"longest timeout a request may ask for")                                          \
+	LIMIT(SHUTDOWN_FLUSH_MS, 2000, 0, 60000, "ms",                                            \
+		"after the children are gone, time for streams to reach their clients")           \
+	LIMIT(FS_PATH_PARTS, 512, 16, 2048, "count", "names in one path, after links: 400")       \
+	LIMIT(FS_LINKS, 40, 1, 256, "count", "symbolic links followed in one path: 400")          \
+	LIMIT(FS_WALK_DEPTH, 1024, 1, 65536, "levels",                                            \
+		"directories inside each other, when listing, searching, copying, removing")      \
+	LIMIT(FS_DIRECTORY_BYTES, 268435456, 65536, 17179869184, "bytes",                         \
+		"names of one directory, held for sorting; a larger one counts as unreadable")    \
+	LIMIT(FS_REPLACE_LINE_BYTES, 67108864, 1048576, 1073741824, "bytes",                      \
+		"a line in which a pattern is replaced: 400")                                     \
+	LIMIT(GREP_PATTERN_BYTES, 65536, 16, 1048576, "bytes", "a search pattern: 400")           \
+	LIMIT(GREP_STEPS, 10000000, 1000, 4000000000, "count",                                    \
+		"backtracking steps of a pattern on one line: the file is given up, and said so") \
+	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                    \
+		"disk threads, started when first needed; half of them for one search")           \
+	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                        \
 	LIMIT(LOG_BURST, 20, 1, 10000, "lines/s", "log lines per second from one place in the code")
 
 enum limit {

@@ -40,7 +40,7 @@ THIRD_PARTY = {
     "evhttp.h": (),
     "nettle/": ("core/", "proto/ws_handshake.c"),
     "zlib.h": ("net/", "svc/"),
-    "pcre2.h": ("svc/grep.c",),
+    "pcre2.h": ("svc/regex.c",),
     "seccomp.h": ("os/harden.c",),
     "sys/capability.h": ("os/harden.c",),
 }
