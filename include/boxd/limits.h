@@ -82,13 +82,27 @@
 		"after the children are gone, time for streams to reach their clients")           \
 	LIMIT(FS_PATH_PARTS, 512, 16, 2048, "count", "names in one path, after links: 400")       \
 	LIMIT(FS_LINKS, 40, 1, 256, "count", "symbolic links followed in one path: 400")          \
+	LIMIT(FS_BATCH, 10000, 1, 1000000, "count",                                               \
+		"items of one request that names many files: 400")                                \
+	LIMIT(FS_SLICE_MS, 5, 1, 1000, "ms",                                                      \
+		"a disk thread's time for a search or transfer before others get their turn")     \
 	LIMIT(FS_WALK_DEPTH, 1024, 1, 65536, "levels",                                            \
 		"directories inside each other, when listing, searching, copying, removing")      \
+	LIMIT(FS_WALK_BYTES, 4194304, 65536, 1073741824, "bytes",                                 \
+		"results of one search that its client has not taken yet, before it pauses")      \
 	LIMIT(FS_DIRECTORY_BYTES, 268435456, 65536, 17179869184, "bytes",                         \
 		"names of one directory, held for sorting; a larger one counts as unreadable")    \
 	LIMIT(FS_REPLACE_LINE_BYTES, 67108864, 1048576, 1073741824, "bytes",                      \
 		"a line in which a pattern is replaced: 400")                                     \
+	LIMIT(FS_GLOB_BYTES, 4096, 16, 65536, "bytes", "a glob pattern: 400")                     \
+	LIMIT(FS_GLOB_STATES, 8192, 64, 1000000, "count", "states of a compiled glob: 400")       \
 	LIMIT(GREP_PATTERN_BYTES, 65536, 16, 1048576, "bytes", "a search pattern: 400")           \
+	LIMIT(GREP_FILE_BYTES, 1073741824, 1024, 1099511627776, "bytes",                          \
+		"largest file whose content is searched; others are counted as skipped")          \
+	LIMIT(GREP_LINE_BYTES, 65536, 256, 1048576, "bytes",                                      \
+		"text of one line in a search result; the rest is cut, and said so")              \
+	LIMIT(GREP_CONTEXT, 100, 0, 10000, "lines", "context lines on either side: 400")          \
+	LIMIT(GREP_RESULTS, 100000, 1, 100000000, "count", "matches of one search")               \
 	LIMIT(GREP_STEPS, 10000000, 1000, 4000000000, "count",                                    \
 		"backtracking steps of a pattern on one line: the file is given up, and said so") \
 	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                    \

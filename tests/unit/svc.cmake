@@ -10,6 +10,9 @@ boxd_unit_test(outhub_random boxd_svc)
 # It lets memory run out, and takes O_TMPFILE away.
 target_link_options(test_outhub_disk PRIVATE
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=openat)
-foreach(name spool fs fs_tree fs_move writer replace replace_regex regex)
+foreach(name spool fs fs_tree fs_move writer replace replace_regex walk walk_run ignore grep grep_walk regex)
 	boxd_unit_test(${name} boxd_svc)
 endforeach()
+# It lets memory run out, and filesystems not say the types of names.
+target_link_options(test_walk_run PRIVATE
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=syscall)
