@@ -40,6 +40,21 @@ void stream_commit(struct req *r) __attribute__((nonnull));
 /* Writes what is queued now rather than at the end of the turn. */
 void stream_flush(struct req *r) __attribute__((nonnull));
 
+/*
+ * Sends at most n bytes of a file with sendfile(2), from *offset, which advances, for a stream of
+ * known length. What was queued before goes first. The number of bytes that the socket took: 0
+ * when it is full (on_room is called when there is room), or when the file has become shorter, or
+ * cannot be read: then *failed is set, and the caller aborts.
+ */
+size_t stream_file(struct req *r, int fd, uint64_t *offset, size_t n, bool *failed)
+	__attribute__((nonnull));
+
+/*
+ * A field after a chunked body (RFC 9110 6.5), sent by stream_end(). Clients that cannot read
+ * trailers (and HTTP/1.0) do not see it. Announce it with reply_field(r, "Trailer", name).
+ */
+void stream_trailer(struct req *r, const char *name, const char *value) __attribute__((nonnull));
+
 /* The body is complete: the final chunk. The op ends with op_end(). */
 void stream_end(struct req *r) __attribute__((nonnull));
 

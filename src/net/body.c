@@ -76,6 +76,19 @@ bool conn_body_step(struct conn *c)
 	return body_length(c);
 }
 
+void body_continue(struct req *r)
+{
+	struct conn *c = r->conn;
+
+	if (r->continue_owed && buf_len(&c->in) == r->head_len) {
+		if (buf_add(&c->out, BODY_CONTINUE, sizeof(BODY_CONTINUE) - 1) < 0)
+			conn_close(c);
+		else
+			conn_flush(c);
+	}
+	r->continue_owed = false;
+}
+
 void req_want_body(struct req *r, size_t max, void (*fn)(struct req *r, void *arg), void *arg)
 {
 	struct conn *c = r->conn;
@@ -95,13 +108,6 @@ void req_want_body(struct req *r, size_t max, void (*fn)(struct req *r, void *ar
 		}
 		r->body_len = (size_t)h->content_length;
 	}
-	if (r->continue_owed && buf_len(&c->in) == r->head_len) {
-		if (buf_add(&c->out, BODY_CONTINUE, sizeof(BODY_CONTINUE) - 1) < 0) {
-			conn_close(c);
-			return;
-		}
-		conn_flush(c);
-	}
-	r->continue_owed = false;
+	body_continue(r);
 	conn_set_deadline(c, limit(LIMIT_HTTP_BODY_MS));
 }

@@ -22,11 +22,10 @@
 #include "boxd/reply.h"
 #include "net_internal.h"
 
-#define CONN_READ_MIN    4096    /* room made for one read of a head */
-#define CONN_READ_BODY   65536   /* and of a body */
-#define CONN_TURN_MAX    32      /* requests of one connection in one turn of the loop */
-#define CONN_SPARE_MAX   1048576 /* the largest output queue that is kept */
-#define CONN_DISCARD_MAX 65536   /* a longer body that nobody wants costs the connection */
+#define CONN_READ_MIN    4096  /* room made for one read of a head */
+#define CONN_READ_BODY   65536 /* and of a body */
+#define CONN_TURN_MAX    32    /* requests of one connection in one turn of the loop */
+#define CONN_DISCARD_MAX 65536 /* a longer body that nobody wants costs the connection */
 
 /* ---- deadlines ---- */
 
@@ -105,6 +104,7 @@ static void conn_reset_request(struct conn *c)
 
 	conn_release_head(c);
 	buf_fini(&c->req.fields);
+	buf_fini(&c->req.trailers);
 	memset(&c->req, 0, sizeof(c->req));
 	c->req.conn = c;
 	c->req.close = close_after;
@@ -191,7 +191,7 @@ static uint64_t conn_unread_body(const struct conn *c)
 {
 	const struct req *r = &c->req;
 
-	if (r->head == NULL || !r->has_body || r->on_body != NULL)
+	if (r->head == NULL || !r->has_body || r->on_body != NULL || r->body_lent)
 		return 0;
 	if (r->head->body == HTTP_BODY_CHUNKED || r->continue_owed)
 		return UINT64_MAX;
@@ -250,79 +250,10 @@ bool conn_must_close(const struct conn *c)
 	       conn_unread_body(c) > CONN_DISCARD_MAX;
 }
 
-/* ---- output ---- */
-
-static void conn_on_gone(struct conn *c, int why)
+void conn_gone(struct conn *c, int why)
 {
 	log_debug("net", "client gone reason=%s", why == 0 ? "closed" : err_strerror(why));
 	conn_close(c);
-}
-
-/*
- * A drained queue goes, because idle streams are many. One large one is kept for the next that
- * streams: growing it anew for every turn of a flood would be most of the work.
- */
-static void conn_give_out(struct conn *c)
-{
-	struct buf *spare = &c->srv->spare_out;
-
-	if (c->out.cap > spare->cap && c->out.cap <= CONN_SPARE_MAX) {
-		buf_fini(spare);
-		*spare = c->out;
-		buf_clear(spare);
-		c->out = (struct buf){0};
-	}
-	buf_fini(&c->out);
-}
-
-void conn_take_out(struct conn *c)
-{
-	if (c->out.mem != NULL)
-		return;
-	c->out = c->srv->spare_out;
-	c->srv->spare_out = (struct buf){0};
-}
-
-/* Until the kernel says that there is room; a new stall begins when there was progress before. */
-static void conn_wait_writable(struct conn *c, bool new_stall)
-{
-	c->writable = false;
-	c->draining = true;
-	event_add(&c->drain, NULL);
-	if (new_stall)
-		conn_set_deadline(c, limit(LIMIT_HTTP_WRITE_STALL_MS));
-}
-
-void conn_flush(struct conn *c)
-{
-	while (c->state != CONN_CLOSED && c->writable && buf_len(&c->out) > 0) {
-		ssize_t n = send(c->fd, buf_data(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
-
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			if (errno != EAGAIN) {
-				conn_on_gone(c, errno);
-				return;
-			}
-			conn_wait_writable(c, c->deadline_ms == 0);
-			return;
-		}
-		/* A short write means that the socket is full. */
-		bool full = (size_t)n < buf_len(&c->out);
-
-		buf_drain(&c->out, (size_t)n);
-		if (c->state == CONN_REPLY || c->state == CONN_FLUSH)
-			conn_clear_deadline(c);
-		if (full)
-			conn_wait_writable(c, true);
-	}
-	if (c->state != CONN_CLOSED && buf_len(&c->out) == 0) {
-		if (c->draining)
-			event_del(&c->drain);
-		c->draining = false;
-		conn_give_out(c);
-	}
 }
 
 /* ---- input ---- */
@@ -376,7 +307,7 @@ static bool conn_read(struct conn *c)
 		/* It may have shut its side only, and wait for its answers. */
 		c->state = CONN_FLUSH;
 	} else {
-		conn_on_gone(c, n < 0 ? errno : 0);
+		conn_gone(c, n < 0 ? errno : 0);
 	}
 	return true;
 }
@@ -404,6 +335,7 @@ static bool conn_step(struct conn *c)
 		}
 		return false;
 	case CONN_LINGER: buf_clear(&c->in); return false;
+	case CONN_LENT:
 	case CONN_REPLY:
 	case CONN_CLOSED: break;
 	}
@@ -481,9 +413,13 @@ static void conn_on_io(evutil_socket_t fd, short what, void *arg)
 	c->drained = false;
 	if (what & EV_CLOSED)
 		c->fin = true;
+	if (c->state == CONN_LENT) {
+		intake_on_input(c->intake, false);
+		return;
+	}
 	if (c->state == CONN_REPLY) {
 		if (conn_peer_lost(c)) {
-			conn_on_gone(c, 0);
+			conn_gone(c, 0);
 			return;
 		}
 	} else {
@@ -521,6 +457,10 @@ static void conn_on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->deadline_ms = 0;
+	if (c->state == CONN_LENT && buf_len(&c->out) == 0) {
+		intake_on_input(c->intake, true);
+		return;
+	}
 	if ((c->state == CONN_HEAD && buf_len(&c->in) > 0) || c->state == CONN_BODY) {
 		conn_bad(c, &ERR_REQUEST_TIMEOUT, "the request did not arrive in time");
 		conn_advance(c);
@@ -557,10 +497,13 @@ static void conn_release(void *arg)
 			op->cancel(op);
 		return;
 	}
+	if (c->fd >= 0)
+		close(c->fd);
 	loop_defer_cancel(s->loop, &c->later);
 	conn_give_head(c);
 	buf_fini(&c->req.body);
 	buf_fini(&c->req.fields);
+	buf_fini(&c->req.trailers);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
 	free(c);
@@ -601,13 +544,21 @@ void conn_close(struct conn *c)
 {
 	if (c->state == CONN_CLOSED)
 		return;
+	/* A thread may be reading from a socket that is lent: its number must not mean another one.
+	 */
+	bool lent = c->state == CONN_LENT;
+
 	c->state = CONN_CLOSED;
 	event_del(&c->io);
 	event_del(&c->drain);
 	event_del(&c->timer);
 	TAILQ_REMOVE(&c->srv->conns, c, link);
-	close(c->fd);
-	c->fd = -1;
+	if (lent) {
+		shutdown(c->fd, SHUT_RDWR);
+	} else {
+		close(c->fd);
+		c->fd = -1;
+	}
 	buf_fini(&c->out);
 	loop_defer(c->srv->loop, &c->release);
 }

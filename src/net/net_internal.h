@@ -51,8 +51,10 @@ struct req {
 	struct op *op;
 
 	enum reply_state reply;
-	bool close;        /* the connection ends after this reply */
-	struct buf fields; /* added by reply_field() */
+	bool close;          /* the connection ends after this reply */
+	bool body_lent;      /* read by a struct intake */
+	struct buf fields;   /* added by reply_field() */
+	struct buf trailers; /* and by stream_trailer() */
 	bool chunked_reply;
 	bool want_room;       /* stream_room() said 0 */
 	size_t piece;         /* offset from out.head of the open piece, or PIECE_NONE */
@@ -65,6 +67,7 @@ struct req {
 enum conn_state {
 	CONN_HEAD,    /* waiting for, or reading, a request head */
 	CONN_BODY,    /* reading a body that a handler wants */
+	CONN_LENT,    /* a struct intake reads the body */
 	CONN_REPLY,   /* a request is being answered: input is left alone */
 	CONN_DISCARD, /* skipping the rest of a body nobody wanted */
 	CONN_FLUSH,   /* the last reply is queued; close when it is written */
@@ -86,6 +89,7 @@ struct conn {
 	bool peer_shut;     /* ... and that was acted upon */
 	bool op_told;       /* cancel() was called */
 	bool advancing;     /* conn_advance() is on the stack */
+	bool corked;        /* TCP_CORK is set */
 	struct event io;    /* input and its end: registered for life */
 	struct event drain; /* output: only while the socket is full */
 	struct event timer;
@@ -94,6 +98,7 @@ struct conn {
 	struct buf in, out;
 	struct http1_scan scan;
 	uint64_t discard;             /* body bytes left to skip */
+	struct intake *intake;        /* with CONN_LENT */
 	struct loop_deferred later;   /* conn_advance() from the loop */
 	struct loop_deferred release; /* conn_release() */
 	struct req req;
@@ -139,10 +144,6 @@ void conn_new(struct server *s, int fd, bool unix_socket);
 void conn_close(struct conn *c);
 /* Runs the connection's state machine as far as input and output allow. */
 void conn_advance(struct conn *c);
-/* Writes what is queued. */
-void conn_flush(struct conn *c);
-/* Gives an empty output queue the spare memory, for somebody who will write much. */
-void conn_take_out(struct conn *c);
 /* The reply is complete, or the op has ended: go on to the next request when both are true. */
 void conn_reply_progress(struct conn *c);
 /* Returns the head's memory and drops the request's bytes from the input. */
@@ -155,7 +156,30 @@ bool conn_must_close(const struct conn *c);
 /* Answers a request that could not be read, and ends the connection after that. */
 void conn_bad(struct conn *c, const struct err_kind *kind, const char *detail);
 
+/* The peer is lost; why is an errno, or 0. */
+void conn_gone(struct conn *c, int why);
+
+/* conn_out.c */
+/* Writes what is queued. */
+void conn_flush(struct conn *c);
+/* Gives an empty output queue the spare memory, for somebody who will write much. */
+void conn_take_out(struct conn *c);
+/*
+ * Sends what is queued, then of a file. The bytes that went (0: the socket is full, or the
+ * connection has ended), or -1 when the file gave none.
+ */
+ssize_t conn_send_file(struct conn *c, int fd, uint64_t *offset, size_t n)
+	__attribute__((warn_unused_result));
+/* The last bytes of a file are not held back any longer. */
+void conn_uncork(struct conn *c);
+
+/* intake.c */
+/* The socket that is lent has input (or its end), or nothing came in time. */
+void intake_on_input(struct intake *in, bool timed_out);
+
 /* body.c */
+/* Sends `100 Continue` if the client waits for it. */
+void body_continue(struct req *r);
 /* Consumes what has arrived of the body. True when it was complete, or bad. */
 bool conn_body_step(struct conn *c);
 

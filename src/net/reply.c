@@ -34,6 +34,7 @@ const char *reply_reason(int status)
 	case 412: return "Precondition Failed";
 	case 413: return "Content Too Large";
 	case 414: return "URI Too Long";
+	case 415: return "Unsupported Media Type";
 	case 416: return "Range Not Satisfiable";
 	case 417: return "Expectation Failed";
 	case 429: return "Too Many Requests";
@@ -44,6 +45,7 @@ const char *reply_reason(int status)
 	case 503: return "Service Unavailable";
 	case 504: return "Gateway Timeout";
 	case 505: return "HTTP Version Not Supported";
+	case 507: return "Insufficient Storage";
 	default: return "Unknown";
 	}
 }
@@ -151,7 +153,9 @@ int reply_write_head(struct req *r, int status, const char *content_type, uint64
 		p = reply_put(p, content_type, type_len);
 		p = REPLY_LITERAL(p, "\r\n");
 	}
-	if (length != STREAM_CHUNKED) {
+	if (status == 204 || status == 304) {
+		/* No body and no word about one: RFC 9112 6.3. */
+	} else if (length != STREAM_CHUNKED) {
 		p = REPLY_LITERAL(p, "Content-Length: ");
 		p = reply_put_u64(p, length);
 		p = REPLY_LITERAL(p, "\r\n");

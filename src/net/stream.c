@@ -110,6 +110,33 @@ void stream_flush(struct req *r)
 		conn_flush(r->conn);
 }
 
+size_t stream_file(struct req *r, int fd, uint64_t *offset, size_t n, bool *failed)
+{
+	ssize_t sent;
+
+	*failed = false;
+	if (!stream_live(r))
+		return 0;
+	assert(r->piece == PIECE_NONE && !r->chunked_reply && n <= r->length_left);
+	sent = conn_send_file(r->conn, fd, offset, n);
+	if (sent > 0) {
+		r->length_left -= (uint64_t)sent;
+		return (size_t)sent;
+	}
+	*failed = sent < 0;
+	r->want_room = true;
+	return 0;
+}
+
+void stream_trailer(struct req *r, const char *name, const char *value)
+{
+	if (!stream_live(r) || !r->chunked_reply)
+		return;
+	assert(strpbrk(name, "\r\n") == NULL && strpbrk(value, "\r\n") == NULL);
+	if (buf_printf(&r->trailers, "%s: %s\r\n", name, value) < 0)
+		conn_close(r->conn);
+}
+
 void stream_end(struct req *r)
 {
 	struct conn *c = r->conn;
@@ -121,12 +148,16 @@ void stream_end(struct req *r)
 		conn_close(c);
 		return;
 	}
-	if (r->chunked_reply && buf_add(&c->out, "0\r\n\r\n", 5) < 0) {
+	if (r->chunked_reply &&
+		(buf_add(&c->out, "0\r\n", 3) < 0 ||
+			buf_add(&c->out, buf_data(&r->trailers), buf_len(&r->trailers)) < 0 ||
+			buf_add(&c->out, "\r\n", 2) < 0)) {
 		conn_close(c);
 		return;
 	}
 	r->reply = REPLY_DONE;
 	conn_flush(c);
+	conn_uncork(c);
 	conn_reply_progress(c);
 }
 
