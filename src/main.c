@@ -54,6 +54,8 @@ struct daemon {
 static const struct route *const main_routes[] = {
 	execd_routes_ping,
 	execd_routes_command,
+	execd_routes_files,
+	execd_routes_directories,
 	meta_routes,
 	execd_routes_missing,
 	NULL,
@@ -235,6 +237,8 @@ static int main_signals(struct daemon *d, struct err *e)
 {
 	static const int forwarded[] = {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
 
+	/* A file size limit shall be an error of one request (EFBIG), not the end of the daemon. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (loop_on_signal(d->loop, SIGTERM, main_on_term, d, e) < 0 ||
 		loop_on_signal(d->loop, SIGINT, main_on_term, d, e) < 0)
 		return -1;
@@ -263,6 +267,32 @@ static int main_start_command(struct daemon *d, struct err *e)
 	return d->mainproc != NULL ? 0 : -1;
 }
 
+/* The workspace first, then what --allow adds. */
+static struct fs *main_open_roots(const struct config *c, struct err *e)
+{
+	size_t n = 1;
+	struct confine_root *roots;
+	struct fs *fs;
+
+	while (c->allow[n - 1].path != NULL)
+		n++;
+	roots = calloc(n, sizeof(*roots));
+	if (roots == NULL) {
+		err_set(e, &ERR_UNAVAILABLE, "out of memory");
+		return NULL;
+	}
+	roots[0].path = c->root;
+	for (size_t i = 1; i < n; i++)
+		roots[i] = (struct confine_root){c->allow[i - 1].path, c->allow[i - 1].read_only};
+
+	const struct fs_config fc = {
+		.roots = roots, .nroots = n, .environ = environ, .etc = "/etc"};
+
+	fs = fs_new(&fc, e);
+	free(roots);
+	return fs;
+}
+
 static int main_build(struct daemon *d, struct err *e)
 {
 	const struct config *c = &d->cfg;
@@ -274,6 +304,7 @@ static int main_build(struct daemon *d, struct err *e)
 		(d->children = children_new(d->loop, e)) == NULL ||
 		(d->pool = work_pool_new(d->loop, e)) == NULL)
 		return -1;
+	work_pool_set_nice(d->pool, d->origin.nice);
 
 	const struct procs_config pc = {
 		.loop = d->loop,
@@ -288,6 +319,10 @@ static int main_build(struct daemon *d, struct err *e)
 	};
 
 	d->app.loop = d->loop;
+	d->app.pool = d->pool;
+	d->app.state_dir = d->state_dir;
+	if ((d->app.fs = main_open_roots(c, e)) == NULL)
+		return -1;
 	d->app.auth = (struct auth_policy){c->token, c->allow_hosts, c->allow_origins};
 	if ((d->app.procs = procs_new(&pc, e)) == NULL)
 		return -1;
@@ -315,6 +350,7 @@ static void main_tear_down(struct daemon *d)
 	router_free(d->router);
 	procs_free(d->app.procs);
 	work_pool_free(d->pool);
+	fs_free(d->app.fs);
 	children_free(d->children);
 	loop_free(d->loop);
 	if (d->state_dir >= 0)

@@ -116,7 +116,7 @@ step_asan()
 step_tsan()
 {
 	build tsan
-	unit_tests tsan -R '^unit/(work|log|outhub|proc)'
+	unit_tests tsan -R '^unit/(work|log|outhub|proc|walk|grep_walk|writer|fs|confine|asuser)'
 }
 
 step_http()

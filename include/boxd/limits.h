@@ -84,6 +84,15 @@
 	LIMIT(FS_LINKS, 40, 1, 256, "count", "symbolic links followed in one path: 400")          \
 	LIMIT(FS_BATCH, 10000, 1, 1000000, "count",                                               \
 		"items of one request that names many files: 400")                                \
+	LIMIT(FS_UPLOAD_BYTES, 1099511627776, 1024, 4503599627370496, "bytes",                    \
+		"file content in one upload request: 413")                                        \
+	LIMIT(FS_UPLOAD_PAIRS, 20000, 1, 1000000, "count",                                        \
+		"metadata and file pairs in one multipart upload: 400")                           \
+	LIMIT(FS_METADATA_BYTES, 16384, 256, 1048576, "bytes",                                    \
+		"one metadata part of a multipart upload: 400")                                   \
+	LIMIT(FS_PART_HEAD_BYTES, 16384, 512, 1048576, "bytes",                                   \
+		"header fields of one part of a multipart body: 400")                             \
+	LIMIT(FS_RANGES, 32, 1, 1024, "count", "ranges of one request; over it: all of the file") \
 	LIMIT(FS_SLICE_MS, 5, 1, 1000, "ms",                                                      \
 		"a disk thread's time for a search or transfer before others get their turn")     \
 	LIMIT(FS_WALK_DEPTH, 1024, 1, 65536, "levels",                                            \
@@ -103,6 +112,7 @@
 		"text of one line in a search result; the rest is cut, and said so")              \
 	LIMIT(GREP_CONTEXT, 100, 0, 10000, "lines", "context lines on either side: 400")          \
 	LIMIT(GREP_RESULTS, 100000, 1, 100000000, "count", "matches of one search")               \
+	LIMIT(GREP_MS, 60000, 100, 3600000, "ms", "time of one search")                           \
 	LIMIT(GREP_STEPS, 10000000, 1000, 4000000000, "count",                                    \
 		"backtracking steps of a pattern on one line: the file is given up, and said so") \
 	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                    \

@@ -9,9 +9,12 @@
 
 #include "boxd/auth.h"
 #include "boxd/err.h"
+#include "boxd/fs.h"
+#include "boxd/jsonw.h"
 #include "boxd/proc.h"
 #include "boxd/req.h"
 #include "boxd/server.h"
+#include "boxd/work.h"
 
 #define ROUTE_PUBLIC  1u /* no token needed */
 #define ROUTE_BODY    2u /* collects a body of at most LIMIT_HTTP_BODY_BYTES before the handler */
@@ -21,6 +24,9 @@
 struct app {
 	struct procs *procs;
 	struct loop *loop;
+	struct work_pool *pool;
+	struct fs *fs;
+	int state_dir; /* for what has no place yet; -1: none */
 	struct auth_policy auth;
 	size_t streams; /* event streams open now; LIMIT_STREAM_COUNT */
 };
@@ -54,10 +60,15 @@ struct server_callbacks router_callbacks(struct router *rt);
 
 /* Sends the error envelope and logs e->sys with the request id. */
 void router_error(struct req *r, const struct err *e) __attribute__((nonnull));
+/* The same with further members of the envelope, which more(w, arg) writes. */
+void router_error_more(struct req *r, const struct err *e, void (*more)(struct jsonw *w, void *arg),
+	void *arg) __attribute__((nonnull(1, 2)));
 
 /* The dialects' tables, each ending with a row whose pattern is NULL. */
 extern const struct route execd_routes_ping[];
 extern const struct route execd_routes_command[];
+extern const struct route execd_routes_files[];
+extern const struct route execd_routes_directories[];
 extern const struct route execd_routes_missing[];
 extern const struct route meta_routes[];
 

@@ -16,8 +16,10 @@ struct capability {
 static const struct capability meta_capabilities[] = {
 	{"command", true, NULL},
 	{"command_events", true, NULL},
-	{"files", false, "not in this build"},
-	{"directories", false, "not in this build"},
+	{"files", true, NULL},
+	{"directories", true, NULL},
+	{"files_search", true, NULL},
+	{"files_grep", true, NULL},
 	{"session", false, "not in this build"},
 	{"pty", false, "not in this build"},
 	{"proxy", false, "not in this build"},

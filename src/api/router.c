@@ -44,6 +44,12 @@ void router_free(struct router *rt)
 
 void router_error(struct req *r, const struct err *e)
 {
+	router_error_more(r, e, NULL, NULL);
+}
+
+void router_error_more(
+	struct req *r, const struct err *e, void (*more)(struct jsonw *w, void *arg), void *arg)
+{
 	const struct err_kind *kind = e->kind != NULL ? e->kind : &ERR_RUNTIME;
 	struct buf body = {0};
 	struct jsonw w;
@@ -69,6 +75,8 @@ void router_error(struct req *r, const struct err *e)
 		jsonw_key(&w, "error");
 		jsonw_str(&w, e->msg);
 	}
+	if (more != NULL)
+		more(&w, arg);
 	jsonw_object_end(&w);
 	/* An error must have a body, or a client takes it for success: without memory, a fixed one.
 	 */

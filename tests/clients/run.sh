@@ -31,4 +31,4 @@ if [ -z "$node" ] || [ "$("$node" -p 'process.versions.node.split(".")[0]')" -lt
 	node=$build/clients/node_modules/.bin/node
 fi
 
-exec "$node" --test sdk.test.mjs
+exec "$node" --test sdk.test.mjs files.test.mjs

@@ -238,10 +238,7 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(shared, method, target, 
 
 
 @pytest.mark.parametrize("method,target", [
-    ("GET", "/files/info?path=/tmp"), ("DELETE", "/files?path=/tmp/x"), ("POST", "/files/permissions"),
-    ("POST", "/files/mv"), ("GET", "/files/search?path=/tmp"), ("POST", "/files/replace"),
-    ("POST", "/files/upload"), ("GET", "/files/download?path=/x"), ("GET", "/directories/list?path=/"),
-    ("POST", "/directories"), ("DELETE", "/directories?path=/x"), ("POST", "/session"),
+    ("POST", "/session"),
     ("POST", "/session/x/run"), ("DELETE", "/session/x"), ("POST", "/code"), ("DELETE", "/code?id=x"),
     ("POST", "/code/context"), ("GET", "/code/contexts"), ("DELETE", "/code/contexts?language=python"),
     ("GET", "/code/contexts/x"), ("DELETE", "/code/contexts/x"), ("GET", "/metrics"),

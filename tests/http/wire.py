@@ -15,9 +15,13 @@ from email.utils import parsedate_to_datetime
 DEADLINE = float(os.environ.get("BOXD_TEST_DEADLINE", "20"))
 
 SINGLE = {
-    "allow", "connection", "content-encoding", "content-length", "content-type", "date",
-    "transfer-encoding", "x-request-id", "execd-commands-tail-cursor", "execd-commands-gap-bytes",
+    "accept-ranges", "allow", "connection", "content-disposition", "content-encoding",
+    "content-length", "content-range", "content-type", "date", "etag", "last-modified", "trailer",
+    "transfer-encoding", "x-request-id", "x-skipped-directories", "execd-commands-tail-cursor",
+    "execd-commands-gap-bytes",
 }
+# What may stand behind a chunked body, when the head announced it.
+TRAILERS = {"x-skipped-directories"}
 TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 DATE = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$")
 
@@ -36,6 +40,7 @@ class Response:
     def __init__(self, status, reason, fields, version):
         self.status, self.reason, self.fields, self.version = status, reason, fields, version
         self.body = b""
+        self.trailers = {}
 
     def all(self, name):
         return [v for n, v in self.fields if n == name.lower()]
@@ -150,6 +155,14 @@ class Conn:
         del self.buf[:at + len(mark)]
         return out
 
+    def some(self, most, deadline=None):
+        """At least one byte, at most that many."""
+        if not self.buf:
+            self._fill(time.monotonic() + (deadline or self.deadline))
+        out = bytes(self.buf[:most])
+        del self.buf[:most]
+        return out
+
     def exactly(self, n, deadline=None):
         end = time.monotonic() + (deadline or self.deadline)
         while len(self.buf) < n:
@@ -182,10 +195,7 @@ class Conn:
         assert m, f"status line {lines[0]!r}"
         fields = []
         for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            assert colon and TOKEN.match(name), f"field {line!r}"
-            assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value), f"field {line!r}"
-            fields.append((name.decode().lower(), value.strip(b" \t").decode("latin-1")))
+            fields.append(parse_field(line))
         r = Response(int(m[2]), m[3].decode(), fields, m[1].decode())
         for name in SINGLE:
             assert len(r.all(name)) <= 1, f"{name} repeated: {fields}"
@@ -198,27 +208,47 @@ class Conn:
         r = self.response_head(deadline)
         if method == "HEAD" or r.status in (204, 304) or r.status < 200:
             return r
-        if r.chunked:
-            r.body = b"".join(self.chunks(deadline))
-        elif r.field("content-length") is not None:
-            r.body = self.exactly(int(r.field("content-length")), deadline)
-        else:
-            assert r.will_close, f"no length, not chunked and not closing: {r}"
-            r.body = self.rest(deadline)
+        r.body = b"".join(self.pieces(r, deadline))
         check_error(r)
         return r
 
-    def chunks(self, deadline=None):
-        """The data of each chunk; the last one read is the final, empty chunk."""
+    def pieces(self, r, deadline=None):
+        """The body of a reply, bit by bit: one that is too large to be held."""
+        if r.chunked:
+            yield from self.chunks(deadline, r)
+        elif r.field("content-length") is not None:
+            left = int(r.field("content-length"))
+            while left > 0:
+                piece = self.some(left, deadline)
+                left -= len(piece)
+                yield piece
+        else:
+            assert r.will_close, f"no length, not chunked and not closing: {r}"
+            yield self.rest(deadline)
+
+    def chunks(self, deadline=None, response=None):
+        """
+        The data of each chunk; the last one read is the final, empty chunk. Trailer fields go to
+        the response that announced them; there may be no others.
+        """
         while True:
             size = self.until(b"\r\n", deadline)
             assert re.match(rb"^[0-9a-fA-F]{1,8}$", size), f"chunk size {size[:80]!r}"
             n = int(size, 16)
             if n == 0:
-                assert self.exactly(2, deadline) == b"\r\n", "no trailers are ever sent"
+                self._trailers(response, deadline)
                 return
             yield self.exactly(n, deadline)
             assert self.exactly(2, deadline) == b"\r\n", "CRLF after chunk data"
+
+    def _trailers(self, response, deadline):
+        announced = response.field("trailer", "") if response else ""
+        expected = {n.strip().lower() for n in announced.split(",")} & TRAILERS
+        while line := self.until(b"\r\n", deadline):
+            name, value = parse_field(line)
+            assert name in expected, f"a trailer that nobody announced: {line!r}"
+            assert name not in response.trailers and response.field(name) is None, f"twice: {line!r}"
+            response.trailers[name] = value
 
     def stream(self, method, target, fields=(), body=None, deadline=None, **kw):
         """Sends a request whose reply must be an event stream."""
@@ -241,6 +271,14 @@ class Conn:
         assert r.field("x-accel-buffering") == "no", r
         assert r.field("content-encoding") is None, r
         return Stream(self, r, standard)
+
+
+def parse_field(line):
+    """Name, in lower case, and value of a header or trailer field."""
+    name, colon, value = line.partition(b":")
+    assert colon and TOKEN.match(name), f"field {line!r}"
+    assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value), f"field {line!r}"
+    return name.decode().lower(), value.strip(b" \t").decode("latin-1")
 
 
 def check_fields(r):

@@ -5,10 +5,6 @@
 #include "boxd/router.h"
 
 const struct route execd_routes_missing[] = {
-	{HTTP_GET, "/files/*", ROUTE_MISSING, NULL},
-	{HTTP_DELETE, "/files", ROUTE_MISSING, NULL},
-	{HTTP_GET, "/directories/*", ROUTE_MISSING, NULL},
-	{HTTP_POST, "/directories", ROUTE_MISSING, NULL},
 	{HTTP_POST, "/session", ROUTE_MISSING, NULL},
 	{HTTP_POST, "/session/*", ROUTE_MISSING, NULL},
 	{HTTP_POST, "/code", ROUTE_MISSING, NULL},
