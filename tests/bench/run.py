@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 
+import bench_files
 import benchlib
+import fileslib
 from benchlib import (LOAD_CPU, SERVER_CPU, BenchError, Daemon, Helper, Table, median, pin,
                       run_json)
 
@@ -368,7 +370,7 @@ def bench_busy(run):
 # ---- the driver ----
 
 BENCHES = {"ping": bench_ping, "command": bench_command, "rate": bench_rate, "output": bench_output,
-           "idle": bench_idle, "static": bench_static, "busy": bench_busy}
+           "idle": bench_idle, "static": bench_static, "busy": bench_busy, **bench_files.BENCHES}
 
 
 class Run:
@@ -399,10 +401,12 @@ def parse(argv):
     p.add_argument("--idle-seconds", type=float, default=7)
     p.add_argument("--busy-seconds", type=int, default=10, help="of one busy round")
     p.add_argument("--width", type=int, default=2, help="line length of the floods")
+    fileslib.add_options(p)
     p.add_argument("--calm", type=float, default=60, help="seconds to wait for a calm machine")
     options = p.parse_args(argv)
+    options.dir = options.dir or options.build / "bench-data"
     # Commands run in the daemon's workspace: what they name must not depend on where we are.
-    for name in ("boxd", "static_boxd", "build"):
+    for name in ("boxd", "static_boxd", "build", "dir"):
         setattr(options, name, getattr(options, name).resolve())
     return options
 
@@ -420,6 +424,8 @@ def main(argv):
             table = BENCHES[name](run)
             table.print()
             missed += table.missed
+        if options.remove_data:
+            fileslib.remove_data(run)
     return 1 if missed else 0
 
 
