@@ -82,6 +82,21 @@ static void random_target(char *target)
 		strncat(target, "/", 2);
 }
 
+/* A link on the way may lead out of the test's own directory, where nothing shall be made. */
+static bool stays_here(const char *path)
+{
+	char parent[PATH_MAX], *slash, *real;
+	bool here;
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	slash = strrchr(parent, '/');
+	*slash = '\0';
+	real = realpath(parent, NULL);
+	here = real != NULL && strncmp(real, base, strlen(base)) == 0;
+	free(real);
+	return here;
+}
+
 /* Things that cannot be made where they are wanted are left out. */
 static void make_objects(void)
 {
@@ -100,6 +115,8 @@ static void make_objects(void)
 		int fd;
 
 		random_path(path, 5);
+		if (!stays_here(path))
+			continue;
 		switch (pick(4)) {
 		case 0: (void)!mkdir(path, 0777); break;
 		case 1:
