@@ -13,7 +13,7 @@
 #include "files_download_internal.h"
 
 #define DOWNLOAD_WINDOW 4194304 /* looked for in the page cache, and sent, at a time */
-#define DOWNLOAD_TURN   4194304 /* sent to one client in one turn of the loop */
+#define DOWNLOAD_TURN   1048576 /* sent to one client in one turn of the loop */
 
 /* ---- what the body consists of ---- */
 
@@ -173,7 +173,7 @@ static enum download_step download_send_range(
 		files_job_again(&d->job, work_submit);
 		return DOWNLOAD_OVER;
 	}
-	sent = stream_file(d->job.op.req, d->fd, &p->at, n, &failed);
+	sent = stream_file(d->job.op.req, d->fd, &p->at, n < *budget ? n : *budget, &failed);
 	if (failed) {
 		download_abort(d);
 		return DOWNLOAD_OVER;
@@ -181,7 +181,7 @@ static enum download_step download_send_range(
 	if (sent == 0)
 		return DOWNLOAD_WAIT;
 	p->left -= sent;
-	*budget -= sent < *budget ? sent : *budget;
+	*budget -= sent;
 	return DOWNLOAD_MORE;
 }
 
