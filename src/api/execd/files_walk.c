@@ -19,7 +19,7 @@
 #define FILES_LINES        "application/x-ndjson"
 #define FILES_SKIPPED      "X-Skipped-Directories"
 #define FILES_WALK_TURN    262144 /* bytes for one client in one turn of the loop */
-#define FILES_WALK_HEAD_MS 1000    /* without a result, until the head is sent */
+#define FILES_WALK_HEAD_MS 1000   /* without a result, until the head is sent */
 #define FILES_WALK_PIECE   65536
 
 struct files_walk {
