@@ -43,6 +43,8 @@ const struct json *json_get(const struct json *obj, const char *key) __attribute
 const struct json *json_first(const struct json *container) __attribute__((nonnull));
 const struct json *json_next(const struct json *v) __attribute__((nonnull));
 const char *json_key(const struct json *v) __attribute__((nonnull));
+/* How many children; 0 for NULL and for what is no container. */
+size_t json_count(const struct json *container);
 
 /* The string's bytes (NUL-terminated, valid as long as the root), or NULL when v is not a string.
  */

@@ -439,6 +439,16 @@ const struct json *json_next(const struct json *v)
 	return (const struct json *)json_node(v)->next;
 }
 
+size_t json_count(const struct json *container)
+{
+	size_t n = 0;
+
+	for (const struct json *v = container != NULL ? json_first(container) : NULL; v != NULL;
+		v = json_next(v))
+		n++;
+	return n;
+}
+
 const char *json_key(const struct json *v)
 {
 	return json_node(v)->string;

@@ -493,6 +493,20 @@ static int confine_fail(struct err *e, const char *path)
 	return err_file(e, "%s", name);
 }
 
+/* The root that the path lies in, and the rest below it. NULL with errno; EXDEV: in none. */
+static const struct confine_entry *confine_root_of(
+	const struct confine *c, const char *path, const char **rest)
+{
+	const struct confine_entry *root;
+
+	if (confine_check(path) < 0)
+		return NULL;
+	root = confine_locate(c, path, rest);
+	if (root == NULL)
+		errno = EXDEV;
+	return root;
+}
+
 static int confine_find_place(
 	const struct confine *c, const char *path, unsigned int how, struct confine_place *out)
 {
@@ -500,13 +514,9 @@ static int confine_find_place(
 	const struct confine_entry *root;
 	int rc;
 
-	if (confine_check(path) < 0)
+	root = confine_root_of(c, path, &rest);
+	if (root == NULL)
 		return -1;
-	root = confine_locate(c, path, &rest);
-	if (root == NULL) {
-		errno = EXDEV;
-		return -1;
-	}
 	if (*rest == '\0')
 		rc = confine_place_set_root(out, c, root);
 	else
@@ -534,13 +544,9 @@ static int confine_open_fd(const struct confine *c, const char *path, int flags,
 	const struct confine_entry *root;
 	int fd;
 
-	if (confine_check(path) < 0)
+	root = confine_root_of(c, path, &rest);
+	if (root == NULL)
 		return -1;
-	root = confine_locate(c, path, &rest);
-	if (root == NULL) {
-		errno = EXDEV;
-		return -1;
-	}
 	/* A link may lead out of a read-only root, and opening may already change (O_TRUNC). */
 	if ((how & CONFINE_WRITE) != 0 && root->read_only)
 		return confine_walk_open(c, path, flags, how);

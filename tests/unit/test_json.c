@@ -490,9 +490,31 @@ static void questions_about_the_wrong_kind_of_value_answer_no(void **state)
 	json_free(NULL);
 }
 
+static void children_are_counted(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} cases[] = {{"[]", 0}, {"{}", 0}, {"[1,[2,3],null]", 3}, {"{\"a\":1,\"b\":{}}", 2},
+		{"\"text\"", 0}, {"7", 0}, {"null", 0}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err e = {0};
+		struct json *root = json_parse(
+			(const uint8_t *)cases[i].text, strlen(cases[i].text), &e);
+
+		assert_non_null(root);
+		assert_int_equal(json_count(root), cases[i].n);
+		json_free(root);
+	}
+	assert_int_equal(json_count(NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(children_are_counted),
 		cmocka_unit_test(refuses_what_is_not_json_and_says_why),
 		cmocka_unit_test(no_prefix_of_a_document_is_a_document),
 		cmocka_unit_test(a_bare_value_may_end_where_the_bytes_end),

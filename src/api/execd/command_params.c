@@ -7,15 +7,13 @@
 static int params_parse_argv(struct command_params *p, struct err *e)
 {
 	const struct json *list = json_get(p->root, "argv");
-	size_t n = 0, i = 0;
+	size_t n = json_count(list), i = 0;
 
 	if (list == NULL)
 		return 0;
 	if (!json_is_array(list) || json_first(list) == NULL)
 		return err_set(e, &ERR_BAD_BODY,
 			"argv must be an array of strings with at least one element");
-	for (const struct json *v = json_first(list); v != NULL; v = json_next(v))
-		n++;
 	if (n > limit_size(LIMIT_PROC_ARGS))
 		return err_set(e, &ERR_BAD_BODY, "argv has more than %zu elements",
 			limit_size(LIMIT_PROC_ARGS));
@@ -42,14 +40,12 @@ static int params_parse_argv(struct command_params *p, struct err *e)
 static int params_parse_envs(struct command_params *p, struct err *e)
 {
 	const struct json *map = json_get(p->root, "envs");
-	size_t n = 0;
+	size_t n = json_count(map);
 
 	if (map == NULL)
 		return 0;
 	if (!json_is_object(map))
 		return err_set(e, &ERR_BAD_BODY, "envs must be an object of strings");
-	for (const struct json *v = json_first(map); v != NULL; v = json_next(v))
-		n++;
 	if (n > limit_size(LIMIT_PROC_ENVS))
 		return err_set(e, &ERR_BAD_BODY, "envs has more than %zu variables",
 			limit_size(LIMIT_PROC_ENVS));

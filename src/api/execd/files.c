@@ -165,15 +165,6 @@ static void files_by_body_fini(struct files_job *j)
 	json_free(b->root);
 }
 
-static size_t files_count(const struct json *container)
-{
-	size_t n = 0;
-
-	for (const struct json *v = json_first(container); v != NULL; v = json_next(v))
-		n++;
-	return n;
-}
-
 /* An item's own condition, or the request's where there is one item. */
 static int files_item_cond(
 	struct files_by_body *b, const struct json *v, struct files_item *it, struct err *e)
@@ -195,7 +186,7 @@ typedef int files_parse_item(
 static int files_read_items(struct files_by_body *b, struct req *r, const struct json *list,
 	files_parse_item *parse, struct err *e)
 {
-	size_t n = files_count(list), i = 0;
+	size_t n = json_count(list), i = 0;
 
 	if (n > limit_size(LIMIT_FS_BATCH))
 		return err_set(e, &ERR_BAD_BODY, "more than %zu files in one request",

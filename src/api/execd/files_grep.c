@@ -23,16 +23,6 @@ struct files_grep_params {
 
 /* ---- parameters ---- */
 
-static size_t files_grep_count(const struct json *list)
-{
-	size_t n = 0;
-
-	for (const struct json *v = list != NULL ? json_first(list) : NULL; v != NULL;
-		v = json_next(v))
-		n++;
-	return n;
-}
-
 static int files_grep_globs(
 	const struct json *list, const char *name, struct str *to, struct err *e)
 {
@@ -56,7 +46,7 @@ static int files_grep_parse_globs(struct files_grep_params *p, struct err *e)
 {
 	const struct json *include = json_get(p->root, "include");
 	const struct json *exclude = json_get(p->root, "exclude");
-	size_t n = files_grep_count(include), more = files_grep_count(exclude);
+	size_t n = json_count(include), more = json_count(exclude);
 
 	if (n + more > limit_size(LIMIT_FS_BATCH))
 		return err_set(e, &ERR_BAD_BODY, "more than %zu globs", limit_size(LIMIT_FS_BATCH));
