@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,6 +22,7 @@
 
 #include "boxd/limits.h"
 #include "boxd/regex.h"
+#include "seed.h"
 
 #define DIR_NAME "grep-test"
 
@@ -843,9 +843,7 @@ static size_t roll(size_t n)
 
 static uint32_t random_seed(void)
 {
-	const char *given = getenv("BOXD_TEST_SEED");
-	uint32_t seed =
-		(given != NULL ? (uint32_t)strtoul(given, NULL, 10) : (uint32_t)time(NULL)) | 1;
+	uint32_t seed = test_seed();
 
 	print_message("seed %u\n", seed);
 	return seed;

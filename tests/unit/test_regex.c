@@ -19,6 +19,7 @@
 #include <pcre2.h>
 
 #include "boxd/limits.h"
+#include "seed.h"
 
 #define L  REGEX_LINES
 #define I  REGEX_IGNORE_CASE
@@ -643,9 +644,14 @@ static const char *const pieces[] = {"a", "b", "c", "ab", "bca", "d", "a", "b", 
 	"(*PRUNE)", "(*pla:", "(?(1)", "(?<*a)", "\\pL", "\\P{L}", "\\p{^L}", "\\X", "\xc3\xa9",
 	"\xe9", "[\xc3\xa9]", "[^\xc3\xa9]", "\\xe9", "\\x{e9}", "(*UCP)"};
 
-/* The first match at or behind from, one line after the other, by PCRE2 alone. */
+/*
+ * The first match at or behind from, one line after the other, by PCRE2 alone. What is UTF-8 here
+ * is valid, and is not to be checked: to check it, the interpreter of 10.42 begins at the character
+ * that the longest lookbehind reaches, and then takes that for the beginning of the subject, which
+ * a \B in the lookbehind sees. The JIT that boxd uses does not.
+ */
 static int reference(pcre2_code *code, pcre2_match_data *data, pcre2_match_context *context,
-	struct str block, bool lines, size_t from, size_t *start, size_t *end)
+	struct str block, bool lines, bool utf, size_t from, size_t *start, size_t *end)
 {
 	size_t at = 0;
 
@@ -662,7 +668,7 @@ static int reference(pcre2_code *code, pcre2_match_data *data, pcre2_match_conte
 			char *line = exact(block.p + at, n);
 
 			rc = pcre2_match(code, (PCRE2_SPTR)line, n, from > at ? from - at : 0,
-				PCRE2_NO_JIT, data, context);
+				PCRE2_NO_JIT | (utf ? PCRE2_NO_UTF_CHECK : 0), data, context);
 			free(line);
 			if (rc >= 0) {
 				*start = at + pcre2_get_ovector_pointer(data)[0];
@@ -731,7 +737,7 @@ static pcre2_code *compile_plainly(const char *pattern, unsigned int flags)
 	return pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
 		PCRE2_NEVER_BACKSLASH_C | ((flags & I) != 0 ? PCRE2_CASELESS : 0) |
 			((flags & L) != 0 ? PCRE2_MULTILINE : 0) |
-			(utf && !latin ? PCRE2_UTF | PCRE2_MATCH_INVALID_UTF : PCRE2_NEVER_UTF),
+			(utf && !latin ? PCRE2_UTF : PCRE2_NEVER_UTF),
 		&error, &offset, NULL);
 }
 
@@ -782,8 +788,8 @@ static void check_random(const char *pattern, unsigned int flags, pcre2_code *co
 
 		while (utf && from < n && ((uint8_t)text[from] & 0xc0) == 0x80)
 			from++;
-		want = reference(code, data, context, subject, (flags & L) != 0, from, &want_start,
-			&want_end);
+		want = reference(code, data, context, subject, (flags & L) != 0, utf, from,
+			&want_start, &want_end);
 
 		rc = regex_find(re, m, subject, from, &start, &end);
 		if (!recurses(pattern) && !agrees(rc, want, start == want_start && end == want_end))
@@ -809,9 +815,7 @@ static void random_patterns_find_what_pcre2_finds_line_by_line(void **state)
 	pcre2_match_context *context = pcre2_match_context_create(NULL);
 	const char *rounds = getenv("BOXD_TEST_ROUNDS");
 	size_t wanted = rounds != NULL ? strtoul(rounds, NULL, 10) : 4000;
-	const char *given = getenv("BOXD_TEST_SEED");
-	uint32_t seed =
-		(given != NULL ? (uint32_t)strtoul(given, NULL, 10) : (uint32_t)time(NULL)) | 1;
+	uint32_t seed = test_seed();
 	size_t compiled = 0;
 
 	(void)state;
