@@ -22,6 +22,13 @@
 	X(PATH_FORBIDDEN, 403, "PATH_FORBIDDEN") /* outside every root */                         \
 	X(NO_ROUTE, 404, "NOT_FOUND")            /* unknown path */                               \
 	X(NO_COMMAND, 404, "COMMAND_NOT_FOUND")  /* unknown or evicted command id */              \
+	X(NO_CONTEXT, 404, "CONTEXT_NOT_FOUND")  /* unknown terminal or session */                \
+	X(ALREADY_CONNECTED, 409, "ALREADY_CONNECTED") /* somebody else holds the terminal */     \
+	X(BUSY, 409, "BUSY")                           /* not now: something else goes on */      \
+	X(UPGRADE_REQUIRED, 426, "UPGRADE_REQUIRED")   /* for WebSocket only */                   \
+	X(BAD_GATEWAY, 502, "BAD_GATEWAY") /* the proxied port: no answer, or no HTTP */          \
+	X(GATEWAY_TIMEOUT, 504, "GATEWAY_TIMEOUT")                                                \
+	X(LOOP, 508, "LOOP_DETECTED") /* a proxy that leads to itself */                          \
 	X(NO_FILE, 404, "FILE_NOT_FOUND")                                                         \
 	X(BAD_PATH, 400, "INVALID_PATH")           /* too long, too deep, a loop of links */      \
 	X(BAD_PATTERN, 400, "INVALID_PATTERN")     /* glob or regular expression */               \

@@ -62,3 +62,24 @@ void id_new_request(char out[static ID_REQUEST_LEN + 1])
 {
 	id_write(out, ID_REQUEST_LEN);
 }
+
+void id_new_uuid(char out[static ID_UUID_LEN + 1])
+{
+	static const size_t groups[] = {8, 4, 4, 4, 12};
+	char hex[ID_LEN + 1], *at = out;
+	const char *from = hex;
+
+	id_write(hex, ID_LEN);
+	hex[12] = '4';
+	/* The variant is the bits 10 in front, the other two of the digit stay. */
+	hex[16] = "89ab"[(hex[16] <= '9' ? hex[16] - '0' : hex[16] - 'a' + 10) & 3];
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		if (i > 0)
+			*at++ = '-';
+		memcpy(at, from, groups[i]);
+		at += groups[i];
+		from += groups[i];
+	}
+	*at = '\0';
+	explicit_bzero(hex, sizeof(hex));
+}

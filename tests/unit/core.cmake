@@ -1,3 +1,4 @@
+boxd_unit_test(base64 boxd_core)
 foreach(module err buf str clock id json log secret limits config)
 	boxd_unit_test(${module} boxd_core)
 endforeach()

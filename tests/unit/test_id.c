@@ -54,6 +54,36 @@ static void every_digit_comes_at_every_place(void **state)
 	}
 }
 
+static void a_uuid_is_a_random_one_with_dashes(void **state)
+{
+	bool variant[16] = {false}, digit[16] = {false};
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		char id[ID_UUID_LEN + 1], again[ID_UUID_LEN + 1];
+
+		memset(id, '!', sizeof(id));
+		id_new_uuid(id);
+		id_new_uuid(again);
+		assert_string_not_equal(id, again);
+		assert_int_equal(strlen(id), ID_UUID_LEN);
+		for (size_t at = 0; at < ID_UUID_LEN; at++) {
+			bool dash = at == 8 || at == 13 || at == 18 || at == 23;
+
+			if (dash != (id[at] == '-') ||
+				(!dash && strchr("0123456789abcdef", id[at]) == NULL))
+				fail_msg("%s at %zu", id, at);
+		}
+		assert_int_equal(id[14], '4');
+		variant[id[19] <= '9' ? id[19] - '0' : id[19] - 'a' + 10] = true;
+		digit[id[35] <= '9' ? id[35] - '0' : id[35] - 'a' + 10] = true;
+	}
+	for (size_t i = 0; i < 16; i++) {
+		assert_int_equal(variant[i], i >= 8 && i < 12);
+		assert_true(digit[i]);
+	}
+}
+
 /* Long and short ids share blocks of random bytes: no byte may be used by two of them. */
 static void no_part_of_an_id_comes_twice(void **state)
 {
@@ -79,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_id_is_lower_case_hex_of_its_length),
+		cmocka_unit_test(a_uuid_is_a_random_one_with_dashes),
 		cmocka_unit_test(every_digit_comes_at_every_place),
 		cmocka_unit_test(no_part_of_an_id_comes_twice),
 	};
