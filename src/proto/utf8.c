@@ -7,7 +7,7 @@
  */
 #include "boxd/utf8.h"
 
-#include <stdbool.h>
+#include "swar_internal.h"
 
 /* How long a sequence with this lead byte is; 0 for a byte that leads none. */
 static size_t utf8_length(uint8_t lead)
@@ -23,15 +23,24 @@ static size_t utf8_length(uint8_t lead)
 	return lead < 0xf5 ? 4 : 0;
 }
 
+/* The lowest and highest second byte: the others would be overlong, surrogates or past U+10FFFF. */
+static uint8_t utf8_second_low(uint8_t lead)
+{
+	if (lead == 0xe0)
+		return 0xa0;
+	return lead == 0xf0 ? 0x90 : 0x80;
+}
+
+static uint8_t utf8_second_high(uint8_t lead)
+{
+	if (lead == 0xed)
+		return 0x9f;
+	return lead == 0xf4 ? 0x8f : 0xbf;
+}
+
 static bool utf8_second_ok(uint8_t lead, uint8_t second)
 {
-	switch (lead) {
-	case 0xe0: return second >= 0xa0 && second <= 0xbf; /* overlong below */
-	case 0xed: return second >= 0x80 && second <= 0x9f; /* surrogates above */
-	case 0xf0: return second >= 0x90 && second <= 0xbf; /* overlong below */
-	case 0xf4: return second >= 0x80 && second <= 0x8f; /* past U+10FFFF above */
-	default: return second >= 0x80 && second <= 0xbf;
-	}
+	return second >= utf8_second_low(lead) && second <= utf8_second_high(lead);
 }
 
 size_t utf8_sequence(const uint8_t *p, size_t n)
@@ -62,4 +71,49 @@ size_t utf8_incomplete_tail(const uint8_t *data, size_t n)
 		return have == 1 || utf8_second_ok(p[0], p[1]) ? have : 0;
 	}
 	return 0;
+}
+
+/* The first byte that is not ASCII, or end. */
+static const uint8_t *utf8_skip_ascii(const uint8_t *p, const uint8_t *end)
+{
+	while ((size_t)(end - p) >= SWAR_BYTES && (swar_load(p) & SWAR_HIGH) == 0)
+		p += SWAR_BYTES;
+	while (p < end && *p < 0x80)
+		p++;
+	return p;
+}
+
+bool utf8_check(struct utf8_check *c, const uint8_t *p, size_t n)
+{
+	const uint8_t *end = n > 0 ? p + n : p;
+
+	while (p < end) {
+		if (c->need == 0) {
+			size_t len;
+
+			p = utf8_skip_ascii(p, end);
+			if (p == end)
+				break;
+			/* Most characters are whole: faster than byte by byte. */
+			len = utf8_sequence(p, (size_t)(end - p));
+			if (len > 0) {
+				p += len;
+				continue;
+			}
+			len = utf8_length(*p);
+			if (len == 0)
+				return false;
+			c->need = (uint8_t)(len - 1);
+			c->low = utf8_second_low(*p);
+			c->high = utf8_second_high(*p);
+		} else {
+			if (*p < c->low || *p > c->high)
+				return false;
+			c->need--;
+			c->low = 0x80;
+			c->high = 0xbf;
+		}
+		p++;
+	}
+	return true;
 }

@@ -130,6 +130,81 @@ static void knows_what_could_still_become_a_character(void **state)
 	}
 }
 
+/* Does the text end well, however it is cut in two? */
+static void checks_text_that_comes_in_pieces(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t bad_at; /* how many bytes are enough to tell; 0: it is good so far */
+		bool whole;
+	} rows[] = {
+		{"", 0, true},
+		{"plain text, longer than one word", 0, true},
+		{"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 end", 0, true},
+		{"\xc3", 0, false},
+		{"\xe2\x82", 0, false},
+		{"\xf0\x9f\x98", 0, false},
+		{"01234567\xf0\x9f\x98", 0, false},
+		{"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", 0, true},
+		{"\x80", 1, false},
+		{"ab\xc0", 3, false},
+		{"ab\xc1\x80", 3, false},
+		{"ab\xf5", 3, false},
+		{"ab\xff", 3, false},
+		{"ab\xe0\x80", 4, false},     /* overlong */
+		{"ab\xed\xa0\x80", 4, false}, /* surrogate */
+		{"ab\xf0\x8f", 4, false},     /* overlong */
+		{"ab\xf4\x90\x80", 4, false}, /* past U+10FFFF */
+		{"ab\xe2\x82z", 5, false},
+		{"ab\xe2z", 4, false},
+		{"ab\xf0\x9f\x98\xc0", 6, false},
+		{"0123456789abcde\x80"
+		 "f01234567",
+			16, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const uint8_t *p = (const uint8_t *)rows[i].text;
+		size_t n = strlen(rows[i].text);
+
+		for (size_t cut = 0; cut <= n; cut++) {
+			struct utf8_check c = {0};
+			bool first = utf8_check(&c, p, cut), bad = rows[i].bad_at > 0;
+
+			if (first != !(bad && cut >= rows[i].bad_at))
+				fail_msg("row %zu: the first %zu bytes", i, cut);
+			if (first && utf8_check(&c, p + cut, n - cut) == bad)
+				fail_msg("row %zu cut at %zu", i, cut);
+			if (!bad && utf8_check_whole(&c) != rows[i].whole)
+				fail_msg("row %zu cut at %zu: its end", i, cut);
+		}
+	}
+}
+
+/* utf8_sequence() says the same of every sequence of up to four bytes with two free ones. */
+static void both_ways_to_check_agree(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 65536; i++) {
+		uint8_t b[4] = {(uint8_t)(i >> 8), (uint8_t)i, 0x80, 0xbf};
+
+		for (size_t n = 2; n <= 4; n++) {
+			struct utf8_check c = {0};
+			bool good = true;
+
+			for (size_t at = 0; at < n && good;) {
+				size_t len = utf8_sequence(b + at, n - at);
+
+				good = len > 0;
+				at += len;
+			}
+			if ((utf8_check(&c, b, n) && utf8_check_whole(&c)) != good)
+				fail_msg("%02x %02x of %zu", b[0], b[1], n);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +212,8 @@ int main(void)
 		cmocka_unit_test(accepts_exactly_as_many_sequences_as_there_are_code_points),
 		cmocka_unit_test(never_looks_past_the_end),
 		cmocka_unit_test(knows_what_could_still_become_a_character),
+		cmocka_unit_test(checks_text_that_comes_in_pieces),
+		cmocka_unit_test(both_ways_to_check_agree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
