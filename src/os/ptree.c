@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "boxd/cleanup.h"
@@ -49,12 +50,22 @@ struct ptree_proc {
 	bool member;
 	bool killed;    /* by us: it may take a while to disappear */
 	uint64_t start; /* ticks since boot */
+	uint32_t name;  /* a hash of it */
 };
 
 struct ptree_scan {
 	struct ptree_proc *procs; /* ascending by pid */
 	size_t n, cap;
 };
+
+static uint32_t ptree_hash(const char *text, size_t n)
+{
+	uint32_t h = 2166136261U;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (unsigned char)text[i]) * 16777619U;
+	return h;
+}
 
 /*
  * "pid (name) state ppid pgrp session tty tpgid flags ..., the 22nd field the start time". The name
@@ -69,9 +80,10 @@ static bool ptree_parse(const char *text, struct ptree_proc *p)
 	char *end;
 
 	p->pid = (pid_t)strtol(text, &end, 10);
-	if (end == text || at == NULL || at[1] != ' ' || at[2] == '\0')
+	if (end == text || at == NULL || at < end || at[1] != ' ' || at[2] == '\0')
 		return false;
 	p->state = at[2];
+	p->name = ptree_hash(end, (size_t)(at - end));
 	at += 3;
 	for (size_t i = 0; i < NUMBERS; i++) {
 		v[i] = strtoll(at, &end, 10);
@@ -337,19 +349,182 @@ static size_t ptree_kill_below(DIR *proc, pid_t leader)
 	return killed;
 }
 
-size_t ptree_kill(pid_t leader)
+/* /proc, when it can be used, and the leader is one of ours. */
+static DIR *ptree_open(pid_t leader)
 {
-	size_t killed = 0;
 	DIR *proc;
 
 	/* Not the daemon's own session, whatever the caller believes to have started. */
 	if (leader <= 1 || leader == getpid() || leader == getsid(0) || leader == getpgrp())
-		return 0;
+		return NULL;
 	proc = opendir("/proc");
+	if (proc != NULL && !ptree_proc_is_ours(proc)) {
+		closedir(proc);
+		proc = NULL;
+	}
+	return proc;
+}
+
+size_t ptree_kill(pid_t leader)
+{
+	DIR *proc = ptree_open(leader);
+	size_t killed;
+
 	if (proc == NULL)
 		return 0;
-	if (ptree_proc_is_ours(proc))
-		killed = ptree_kill_below(proc, leader);
+	killed = ptree_kill_below(proc, leader);
 	closedir(proc);
 	return killed;
+}
+
+bool ptree_is_reused(pid_t reaped_leader)
+{
+	return kill(reaped_leader, 0) == 0 || errno != ESRCH;
+}
+
+/* ---- what began after a moment ---- */
+
+/* No number of a process needs more (PID_MAX_LIMIT of the kernel). */
+#define PTREE_PID_BITS 22
+
+static uint64_t ptree_moment(uint64_t ticks, pid_t pid)
+{
+	return ticks << PTREE_PID_BITS | (uint64_t)pid;
+}
+
+/* The number that was given to a process last; 0 when that is not to be had. */
+static pid_t ptree_last_pid(void)
+{
+	CLEANUP_FD int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	char text[128];
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	const char *at;
+	long pid;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	at = strrchr(text, ' ');
+	pid = at != NULL ? strtol(at, NULL, 10) : 0;
+	return pid > 0 && pid < 1L << PTREE_PID_BITS ? (pid_t)pid : 0;
+}
+
+/*
+ * A tick is long enough for many processes, so within one they are told apart by their numbers.
+ * Those begin anew once in a while: who is taken for older then is one of thousands, by chance.
+ */
+uint64_t ptree_now(void)
+{
+	struct timespec ts = {0};
+	long ticks = sysconf(_SC_CLK_TCK);
+	uint64_t hz = ticks > 0 ? (uint64_t)ticks : 100;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ptree_moment((uint64_t)ts.tv_sec * hz + (uint64_t)ts.tv_nsec / (1000000000U / hz),
+		ptree_last_pid());
+}
+
+static struct ptree_id *ptree_ids_find(const struct ptree_ids *ids, const struct ptree_proc *p)
+{
+	for (size_t i = 0; i < ids->n; i++)
+		if (ids->id[i].pid == p->pid && ids->id[i].start == p->start)
+			return &ids->id[i];
+	return NULL;
+}
+
+/* When memory is out it is not remembered, only signalled. */
+static void ptree_ids_put(struct ptree_ids *ids, const struct ptree_proc *p)
+{
+	struct ptree_id *known = ptree_ids_find(ids, p);
+
+	if (known != NULL) {
+		known->name = p->name;
+		return;
+	}
+	if (ids->n == ids->cap) {
+		size_t cap = ids->cap == 0 ? 16 : ids->cap * 2;
+		struct ptree_id *more = realloc(ids->id, cap * sizeof(*more));
+
+		if (more == NULL)
+			return;
+		ids->id = more;
+		ids->cap = cap;
+	}
+	ids->id[ids->n++] = (struct ptree_id){p->pid, p->name, p->start};
+}
+
+/*
+ * Has it been signalled? A shell's child that was about to execute a program may have taken the
+ * signal with the shell's own handler, so that the program never hears of it.
+ */
+static bool ptree_ids_have(const struct ptree_ids *ids, const struct ptree_proc *p)
+{
+	const struct ptree_id *known = ptree_ids_find(ids, p);
+
+	return known != NULL && known->name == p->name;
+}
+
+/* One scan. Returns how many were signalled that *done does not hold; they are put there. */
+static size_t ptree_signal_round(DIR *proc, pid_t leader, uint64_t since, int signo,
+	struct ptree_scan *s, struct ptree_ids *done)
+{
+	static const struct ptree_scan nobody = {0};
+	size_t found = 0;
+
+	ptree_list(proc, s);
+	ptree_mark(s, leader, &nobody);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct ptree_proc *p = &s->procs[i];
+
+		if (!p->member || p->pid == leader || ptree_moment(p->start, p->pid) <= since ||
+			ptree_dead(p) || ptree_ids_have(done, p) ||
+			!ptree_signal(dirfd(proc), p, signo))
+			continue;
+		ptree_ids_put(done, p);
+		found++;
+	}
+	return found;
+}
+
+size_t ptree_signal_since(pid_t leader, uint64_t since, int signo, struct ptree_ids *seen)
+{
+	DIR *proc = ptree_open(leader);
+	bool last = signo == SIGKILL;
+	struct ptree_scan scan = {0};
+	struct ptree_ids killed = {0};
+	size_t signalled = 0, n;
+	int round = 0;
+
+	if (proc == NULL)
+		return 0;
+	do {
+		n = ptree_signal_round(proc, leader, since, signo, &scan, last ? &killed : seen);
+		signalled += n;
+	} while (n > 0 && last && ++round < PTREE_ROUNDS);
+	ptree_ids_fini(&killed);
+	free(scan.procs);
+	closedir(proc);
+	return signalled;
+}
+
+size_t ptree_signal_ids(const struct ptree_ids *ids, int signo)
+{
+	DIR *proc = opendir("/proc");
+	size_t signalled = 0;
+
+	if (proc == NULL)
+		return 0;
+	for (size_t i = 0; i < ids->n; i++) {
+		const struct ptree_proc p = {.pid = ids->id[i].pid, .start = ids->id[i].start};
+
+		signalled += ptree_signal(dirfd(proc), &p, signo);
+	}
+	closedir(proc);
+	return signalled;
+}
+
+void ptree_ids_fini(struct ptree_ids *ids)
+{
+	free(ids->id);
+	*ids = (struct ptree_ids){0};
 }

@@ -12,7 +12,7 @@
  * A clone copies the table of descriptors, and the child closes the copy: with ten thousand clients
  * that is milliseconds, in which the caller waits. So when a descriptor of the plan has a high
  * number, the table is shared instead, and close_range(2) makes the child's own, which then holds
- * nothing but the few numbers below the range. The three that the child needs are put there
+ * nothing but the few numbers below the range. The ones that the child needs are put there
  * first: slots that were reserved when numbers were still low. Until it has its own table the
  * child changes nothing in the shared one.
  *
@@ -32,6 +32,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -87,6 +88,8 @@ int SPAWN_CLONE(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 /* A plan below this number is started with a copy of the table: that is cheaper than the slots. */
 #define SPAWN_COPY_MAX 128
 
+#define SPAWN_SLOTS 4 /* 0, 1, 2 and the plan's extra one */
+
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE (1U << 1)
 #endif
@@ -94,7 +97,7 @@ int SPAWN_CLONE(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 /* What the two sides share. */
 struct spawn_call {
 	const struct spawn_plan *plan;
-	int fds[3];           /* the plan's, or the slots */
+	int fds[SPAWN_SLOTS]; /* the plan's, or the slots; the extra one is last, -1: none */
 	int shared_max;       /* the table is shared, the slots end here; 0: it is a copy */
 	bool unshared;        /* told by the child: the kernel can do that */
 	enum spawn_step step; /* the child is at */
@@ -128,7 +131,20 @@ SPAWN_RAW static void spawn_child_signals(void)
 	}
 }
 
-/* The sources are above 2, so no target is one of them. */
+/* The copy stays open across the exec, also one that has its number already. */
+SPAWN_RAW static int spawn_child_dup(int fd, int as)
+{
+	long rc;
+
+	if (fd == as)
+		return (int)syscall(SYS_fcntl, fd, F_SETFD, 0);
+	do
+		rc = syscall(SYS_dup3, fd, as, 0);
+	while (rc < 0 && (errno == EINTR || errno == EBUSY));
+	return (int)rc;
+}
+
+/* The sources are above 2, so none is lost to a target below 3 before its turn. */
 SPAWN_RAW static int spawn_child_fds(struct spawn_call *call)
 {
 	int i;
@@ -140,15 +156,11 @@ SPAWN_RAW static int spawn_child_fds(struct spawn_call *call)
 	}
 
 	for (i = 0; i < 3; i++) {
-		long rc;
-
-		do
-			rc = syscall(SYS_dup3, call->fds[i], i, 0);
-		while (rc < 0 && (errno == EINTR || errno == EBUSY));
-		if (rc < 0)
+		if (spawn_child_dup(call->fds[i], i) < 0)
 			return -1;
 	}
-	return 0;
+	/* Last: its number may be that of one of the others. */
+	return call->fds[3] < 0 ? 0 : spawn_child_dup(call->fds[3], call->plan->extra_fd_as);
 }
 
 /* -1 for what is not a number: "." and "..". */
@@ -167,7 +179,7 @@ SPAWN_RAW static int spawn_child_fd_number(const char *name)
 }
 
 /* Closes what the directory lists; it is the child's own table, as CLONE_FILES is not set. */
-SPAWN_RAW static void spawn_child_close_listed(int dir)
+SPAWN_RAW static void spawn_child_close_listed(int dir, int keep)
 {
 	union {
 		char bytes[1024];
@@ -182,7 +194,7 @@ SPAWN_RAW static void spawn_child_close_listed(int dir)
 			const struct spawn_dirent *d = (const void *)(buf.bytes + at);
 			int fd = spawn_child_fd_number(d->name);
 
-			if (fd > 2 && fd != dir)
+			if (fd > 2 && fd != dir && fd != keep)
 				syscall(SYS_close, fd);
 			at += d->reclen;
 		}
@@ -190,7 +202,14 @@ SPAWN_RAW static void spawn_child_close_listed(int dir)
 	syscall(SYS_close, dir);
 }
 
-SPAWN_RAW static void spawn_child_close_all(void)
+/* Everything above 2 but one: keep is 2 when there is none. */
+SPAWN_RAW static bool spawn_child_close_ranges(unsigned int keep)
+{
+	return (keep <= 3 || syscall(SYS_close_range, 3U, keep - 1, 0U) == 0) &&
+	       syscall(SYS_close_range, keep + 1, ~0U, 0U) == 0;
+}
+
+SPAWN_RAW static void spawn_child_close_all(int keep)
 {
 	struct {
 		uint64_t cur, max;
@@ -198,16 +217,18 @@ SPAWN_RAW static void spawn_child_close_all(void)
 	long dir;
 	int fd;
 
-	if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
+	if (spawn_child_close_ranges((unsigned int)keep))
 		return;
 	dir = syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY, 0);
 	if (dir >= 0) {
-		spawn_child_close_listed((int)dir);
+		spawn_child_close_listed((int)dir, keep);
 		return;
 	}
 	syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &nofile);
-	for (fd = 3; fd < SPAWN_CLOSE_MAX && (uint64_t)fd < nofile.max; fd++)
-		syscall(SYS_close, fd);
+	for (fd = 3; fd < SPAWN_CLOSE_MAX && (uint64_t)fd < nofile.max; fd++) {
+		if (fd != keep)
+			syscall(SYS_close, fd);
+	}
 }
 
 SPAWN_RAW static int spawn_child_user(const struct spawn_plan *plan)
@@ -231,7 +252,11 @@ SPAWN_RAW static void spawn_child_steps(struct spawn_call *call)
 		return;
 	if (spawn_child_fds(call) < 0)
 		return;
-	spawn_child_close_all();
+	call->step = SPAWN_TERMINAL;
+	if (plan->terminal && syscall(SYS_ioctl, 0, TIOCSCTTY, 0) < 0)
+		return;
+	call->step = SPAWN_FORK;
+	spawn_child_close_all(call->fds[3] < 0 ? 2 : plan->extra_fd_as);
 	syscall(SYS_umask, SPAWN_UMASK);
 	if (plan->origin != NULL) {
 		syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->origin->nofile, NULL);
@@ -297,18 +322,18 @@ static void spawn_stack_give(char *stack)
 
 /* The slots, reserved once; taken by the caller that is at it. fd -1: there are none. */
 static struct {
-	int fd[3];
+	int fd[SPAWN_SLOTS];
 	int null; /* what is in them when they are empty */
 	int max;
 	atomic_bool taken; /* also: never to be used */
-} spawn_slots = {.fd = {-1, -1, -1}, .null = -1, .taken = true};
+} spawn_slots = {.fd = {-1, -1, -1, -1}, .null = -1, .taken = true};
 
 int spawn_reserve_slots(struct err *e)
 {
-	int fds[4] = {-1, -1, -1, -1}, max = 0;
+	int fds[SPAWN_SLOTS + 1], max = 0;
 
 	assert(spawn_slots.null < 0);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i <= SPAWN_SLOTS; i++) {
 		fds[i] = open("/", O_PATH | O_CLOEXEC);
 		if (fds[i] < 0) {
 			err_sys(e, &ERR_RUNTIME, "reserve descriptors");
@@ -319,7 +344,7 @@ int spawn_reserve_slots(struct err *e)
 		max = fds[i] > max ? fds[i] : max;
 	}
 	memcpy(spawn_slots.fd, fds, sizeof(spawn_slots.fd));
-	spawn_slots.null = fds[3];
+	spawn_slots.null = fds[SPAWN_SLOTS];
 	spawn_slots.max = max;
 	atomic_store(&spawn_slots.taken, false);
 	return 0;
@@ -327,27 +352,35 @@ int spawn_reserve_slots(struct err *e)
 
 static void spawn_slots_empty(void)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < SPAWN_SLOTS; i++)
 		dup3(spawn_slots.null, spawn_slots.fd[i], O_CLOEXEC);
+}
+
+static void spawn_call_init(struct spawn_call *call, const struct spawn_plan *plan)
+{
+	*call = (struct spawn_call){.plan = plan, .step = SPAWN_FORK};
+	memcpy(call->fds, plan->fds, sizeof(plan->fds));
+	call->fds[3] = plan->extra_fd > 0 ? plan->extra_fd : -1;
 }
 
 /* Puts the plan's descriptors into the slots when that is worth it, and possible. */
 static void spawn_slots_fill(struct spawn_call *call)
 {
-	const int *fds = call->plan->fds;
+	int highest = -1;
 
-	memcpy(call->fds, fds, sizeof(call->fds));
-	if ((fds[0] < SPAWN_COPY_MAX && fds[1] < SPAWN_COPY_MAX && fds[2] < SPAWN_COPY_MAX) ||
-		atomic_exchange(&spawn_slots.taken, true))
+	for (int i = 0; i < SPAWN_SLOTS; i++)
+		highest = call->fds[i] > highest ? call->fds[i] : highest;
+	if (highest < SPAWN_COPY_MAX || atomic_exchange(&spawn_slots.taken, true))
 		return;
-	for (int i = 0; i < 3; i++) {
-		if (dup3(fds[i], spawn_slots.fd[i], O_CLOEXEC) < 0) {
+	for (int i = 0; i < SPAWN_SLOTS; i++) {
+		if (call->fds[i] >= 0 && dup3(call->fds[i], spawn_slots.fd[i], O_CLOEXEC) < 0) {
 			spawn_slots_empty();
 			atomic_store(&spawn_slots.taken, false);
 			return;
 		}
 	}
-	memcpy(call->fds, spawn_slots.fd, sizeof(call->fds));
+	for (int i = 0; i < SPAWN_SLOTS; i++)
+		call->fds[i] = call->fds[i] >= 0 ? spawn_slots.fd[i] : -1;
 	call->shared_max = spawn_slots.max;
 }
 
@@ -392,8 +425,7 @@ static pid_t spawn_run(struct spawn_call *call, char *stack)
 	if (!refused)
 		return pid;
 	spawn_reap(pid);
-	*call = (struct spawn_call){.plan = call->plan, .step = SPAWN_FORK};
-	memcpy(call->fds, call->plan->fds, sizeof(call->fds));
+	spawn_call_init(call, call->plan);
 	return spawn_clone(call, stack);
 }
 
@@ -401,6 +433,7 @@ static pid_t spawn_fail(enum spawn_step step, int error, struct err *e)
 {
 	static const char *const names[] = {
 		[SPAWN_FORK] = "fork",
+		[SPAWN_TERMINAL] = "terminal",
 		[SPAWN_USER] = "user",
 		[SPAWN_CWD] = "cwd",
 		[SPAWN_EXEC] = "exec",
@@ -413,12 +446,15 @@ static pid_t spawn_fail(enum spawn_step step, int error, struct err *e)
 
 pid_t spawn(const struct spawn_plan *plan, struct err *e)
 {
-	struct spawn_call call = {.plan = plan, .step = SPAWN_FORK};
+	struct spawn_call call;
 	char *stack;
 	pid_t pid;
 
 	assert(plan->path != NULL && plan->argv != NULL && plan->envp != NULL);
 	assert(plan->fds[0] > 2 && plan->fds[1] > 2 && plan->fds[2] > 2);
+	assert(plan->extra_fd <= 0 || (plan->extra_fd > 2 && plan->extra_fd_as > 2));
+	assert(!plan->terminal || plan->new_session);
+	spawn_call_init(&call, plan);
 	stack = spawn_stack_take();
 	if (stack == NULL)
 		return spawn_fail(SPAWN_FORK, ENOMEM, e);

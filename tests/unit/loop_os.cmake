@@ -6,8 +6,13 @@ boxd_unit_test(spawn_find boxd_os)
 boxd_unit_test(spawn_slots boxd_os)
 boxd_unit_test(users boxd_os)
 boxd_unit_test(ptree boxd_os Threads::Threads)
+boxd_unit_test(ptree_since boxd_os)
+boxd_unit_test(sockets boxd_os)
 boxd_unit_test(users_names boxd_os)
 boxd_unit_test(asuser boxd_os Threads::Threads)
+boxd_unit_test(ptydev boxd_os)
+# It takes files and calls away.
+target_link_options(test_ptydev PRIVATE -Wl,--wrap=open,--wrap=syscall)
 
 # Paths are confined with openat2(2) or without, and the answers are the same.
 add_executable(no_openat2 kernel/no_openat2.c)

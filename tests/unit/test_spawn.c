@@ -12,6 +12,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -297,10 +298,11 @@ static void deny(int close_range_errno, int directory_errno)
 		_exit(99);
 }
 
-static void check_closing_under(int close_range_errno, int directory_errno)
+/* extra: the number of a fourth descriptor, 0: none. */
+static void check_closing_under(int close_range_errno, int directory_errno, int extra)
 {
 	int in[2], out[2], report[2];
-	char list[256];
+	char list[256], expected[32] = "0 1 2 ";
 	char byte = 0;
 	pid_t helper, pid = 0;
 
@@ -317,6 +319,8 @@ static void check_closing_under(int close_range_errno, int directory_errno)
 
 		plan.fds[0] = in[0];
 		plan.fds[1] = out[1];
+		plan.extra_fd = extra > 0 ? null_fd : -1;
+		plan.extra_fd_as = extra;
 		deny(close_range_errno, directory_errno);
 		close(in[1]);
 		pid = spawn(&plan, &e);
@@ -336,21 +340,121 @@ static void check_closing_under(int close_range_errno, int directory_errno)
 	close(out[0]);
 	close(report[0]);
 	leak(leak_close);
-	assert_string_equal(list, "0 1 2 ");
+	if (extra > 0)
+		snprintf(expected, sizeof(expected), "0 1 2 %d ", extra);
+	assert_string_equal(list, expected);
 }
 
 static void descriptors_are_closed_without_close_range_too(void **state)
 {
 	(void)state;
-	check_closing_under(ENOSYS, 0);
-	check_closing_under(EPERM, 0);
-	check_closing_under(EINVAL, 0);
+	check_closing_under(ENOSYS, 0, 0);
+	check_closing_under(EPERM, 0, 0);
+	check_closing_under(EINVAL, 0, 0);
+	check_closing_under(ENOSYS, 0, 3);
+	check_closing_under(ENOSYS, 0, 250);
 }
 
 static void descriptors_are_closed_without_proc_too(void **state)
 {
 	(void)state;
-	check_closing_under(ENOSYS, ENOENT);
+	check_closing_under(ENOSYS, ENOENT, 0);
+	check_closing_under(ENOSYS, ENOENT, 3);
+	check_closing_under(ENOSYS, ENOENT, 250);
+}
+
+/* What the descriptor of a process is: "pipe:[1234]". */
+static void fd_names(pid_t pid, int fd, char out[64])
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+	n = readlink(path, out, 63);
+	out[n > 0 ? n : 0] = '\0';
+}
+
+static void a_fourth_descriptor_is_where_the_plan_wants_it(void **state)
+{
+	/* 0: the number it has already; -1: that of the standard input. */
+	static const int as[] = {3, 4, 9, 21, 250, 700, 1023, 0, -1};
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	leak(leak_open);
+	for (size_t i = 0; i < sizeof(as) / sizeof(as[0]); i++) {
+		struct spawn_plan plan = plan_of(NULL, NULL);
+		char list[256], expected[32], ours[64], theirs[64];
+		struct cat c;
+
+		plan.fds[2] = dup(null_fd);
+		plan.extra_fd = p[1];
+		plan.extra_fd_as = as[i] > 0 ? as[i] : as[i] == 0 ? p[1] : plan.fds[2];
+		cat_start(&c, &plan);
+		test_fds(c.pid, list, sizeof(list));
+		fd_names(c.pid, plan.extra_fd_as, theirs);
+		cat_end(&c);
+		close(plan.fds[2]);
+		fd_names(getpid(), p[1], ours);
+		snprintf(expected, sizeof(expected), "0 1 2 %d ", plan.extra_fd_as);
+		assert_string_equal(list, expected);
+		assert_string_equal(theirs, ours);
+	}
+	leak(leak_close);
+	/* Ours is as it was. */
+	assert_int_equal(fcntl(p[1], F_GETFD), FD_CLOEXEC);
+	close(p[0]);
+	close(p[1]);
+}
+
+/* A terminal's two ends. */
+static void open_terminal(int *master, int *slave)
+{
+	int unlock = 0;
+
+	*master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(*master >= 0);
+	assert_int_equal(ioctl(*master, TIOCSPTLCK, &unlock), 0);
+	*slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(*slave >= 0);
+}
+
+static void a_terminal_becomes_the_controlling_one_when_asked_for(void **state)
+{
+	for (int wanted = 0; wanted < 2; wanted++) {
+		struct spawn_plan plan = plan_of(NULL, NULL);
+		int master, slave, foreground = 0;
+		char out[64];
+
+		(void)state;
+		open_terminal(&master, &slave);
+		plan.new_session = true;
+		plan.terminal = wanted == 1;
+		plan.fds[0] = slave;
+		run_script(&plan, "(: </dev/tty) 2>/dev/null && echo one || echo none", out,
+			sizeof(out));
+		assert_string_equal(out, wanted == 1 ? "one\n" : "none\n");
+		/* Not ours: we have no more of it than we had. */
+		assert_true(ioctl(slave, TIOCGPGRP, &foreground) < 0);
+		close(master);
+		close(slave);
+	}
+}
+
+static void what_is_no_terminal_cannot_be_the_controlling_one(void **state)
+{
+	char *argv[] = {(char *)"true", NULL};
+	struct spawn_plan plan = plan_of("/bin/true", argv);
+	struct err e = {0};
+
+	(void)state;
+	plan.new_session = true;
+	plan.terminal = true;
+	assert_int_equal(spawn(&plan, &e), -1);
+	assert_string_equal(e.msg, "terminal: Inappropriate ioctl for device");
+	assert_int_equal(spawn_failed_step(), SPAWN_TERMINAL);
+	assert_true(test_childless());
 }
 
 static void ignored_and_blocked_signals_stay_the_parents(void **state)
@@ -631,6 +735,9 @@ int main(void)
 		cmocka_unit_test(the_child_has_descriptors_0_1_2_and_no_other),
 		cmocka_unit_test(descriptors_are_closed_without_close_range_too),
 		cmocka_unit_test(descriptors_are_closed_without_proc_too),
+		cmocka_unit_test(a_fourth_descriptor_is_where_the_plan_wants_it),
+		cmocka_unit_test(a_terminal_becomes_the_controlling_one_when_asked_for),
+		cmocka_unit_test(what_is_no_terminal_cannot_be_the_controlling_one),
 		cmocka_unit_test(ignored_and_blocked_signals_stay_the_parents),
 		cmocka_unit_test(no_handler_of_the_parent_runs_in_the_child),
 		cmocka_unit_test(the_child_leads_a_session_or_a_group),

@@ -88,6 +88,57 @@ static void a_start_that_fails_says_why_and_leaves_nothing(void **state)
 	close(null);
 }
 
+static void a_fourth_descriptor_is_where_the_plan_wants_it(void **state)
+{
+	static const int as[] = {3, 4, 7, 9, 500, 1023};
+	char *const argv[] = {(char *)"cat", NULL}, *const envp[] = {NULL};
+	char before[8192], after[8192], list[64], expected[32], path[64], ours[64], theirs[64];
+	struct err e = {0};
+	int in[2], out[2], extra[2], status;
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(extra, O_CLOEXEC), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", extra[1]);
+	ours[readlink(path, ours, sizeof(ours) - 1)] = '\0';
+	test_fds(0, before, sizeof(before));
+	for (size_t i = 0; i < sizeof(as) / sizeof(as[0]); i++) {
+		const struct spawn_plan plan = {.path = "/bin/cat",
+			.argv = argv,
+			.envp = envp,
+			.fds = {in[0], out[1], out[1]},
+			.extra_fd = extra[1],
+			.extra_fd_as = as[i]};
+		pid_t pid = spawn(&plan, &e);
+
+		assert_true(pid > 0);
+		assert_int_equal(write(in[1], "x", 1), 1);
+		assert_true(test_read_exact(out[0], &byte, 1));
+		test_fds(pid, list, sizeof(list));
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, as[i]);
+		ssize_t n = readlink(path, theirs, sizeof(theirs) - 1);
+
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		theirs[n > 0 ? n : 0] = '\0';
+		snprintf(expected, sizeof(expected), "0 1 2 %d ", as[i]);
+		assert_string_equal(list, expected);
+		assert_string_equal(theirs, ours);
+	}
+	test_fds(0, after, sizeof(after));
+	assert_string_equal(after, before);
+	for (int i = 0; i < 2; i++) {
+		close(in[i]);
+		close(out[i]);
+	}
+	/* No slot keeps it open: its reader gets the end of the file. */
+	close(extra[1]);
+	assert_true(test_read_all(extra[0], list, sizeof(list)));
+	close(extra[0]);
+}
+
 /* From now on close_range(2) is not there. */
 static void deny_close_range(void)
 {
@@ -111,6 +162,7 @@ static void without_close_range_it_copies_the_table(void **state)
 	the_child_has_its_three_and_the_daemon_keeps_all_of_its_own(state);
 	the_child_has_its_three_and_the_daemon_keeps_all_of_its_own(state);
 	a_start_that_fails_says_why_and_leaves_nothing(state);
+	a_fourth_descriptor_is_where_the_plan_wants_it(state);
 }
 
 int main(void)
@@ -118,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_child_has_its_three_and_the_daemon_keeps_all_of_its_own),
 		cmocka_unit_test(a_start_that_fails_says_why_and_leaves_nothing),
+		cmocka_unit_test(a_fourth_descriptor_is_where_the_plan_wants_it),
 		cmocka_unit_test(without_close_range_it_copies_the_table),
 	};
 
