@@ -115,6 +115,22 @@
 	LIMIT(GREP_MS, 60000, 100, 3600000, "ms", "time of one search")                           \
 	LIMIT(GREP_STEPS, 10000000, 1000, 4000000000, "count",                                    \
 		"backtracking steps of a pattern on one line: the file is given up, and said so") \
+	LIMIT(TUNNEL_IN_BYTES, 65536, 4096, 16777216, "bytes",                                    \
+		"input of an upgraded connection kept while nobody takes it")                     \
+	LIMIT(WS_MESSAGE_BYTES, 1048576, 125, 67108864, "bytes",                                  \
+		"one WebSocket message, after decompression: closed with 1009")                   \
+	LIMIT(WS_FRAGMENTS, 16384, 1, 1000000, "count",                                           \
+		"frames of one WebSocket message: closed with 1009")                              \
+	LIMIT(WS_PING_MS, 30000, 50, 3600000, "ms", "between two pings to a WebSocket peer")      \
+	LIMIT(WS_IDLE_MS, 60000, 100, 3600000, "ms",                                              \
+		"a WebSocket peer that sends nothing, not even a pong, is dropped")               \
+	LIMIT(WS_CLOSE_MS, 2000, 10, 60000, "ms",                                                 \
+		"wait for a WebSocket peer's close frame after ours")                             \
+	LIMIT(PROXY_DIAL_MS, 5000, 10, 600000, "ms", "connecting to a proxied port: 502")         \
+	LIMIT(PROXY_HEAD_MS, 600000, 100, 86400000, "ms",                                         \
+		"until a proxied server begins its answer: 504")                                  \
+	LIMIT(PROXY_IDLE_COUNT, 64, 0, 10000, "count", "idle connections kept to proxied ports")  \
+	LIMIT(PROXY_IDLE_MS, 30000, 100, 600000, "ms", "an idle connection to a proxied port")    \
 	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                    \
 		"disk threads, started when first needed; half of them for one search")           \
 	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                        \

@@ -17,6 +17,9 @@
 /* Adds a field to the reply that follows. One with a CR or LF in it is left out, and logged. */
 void reply_field(struct req *r, const char *name, const char *value) __attribute__((nonnull));
 
+/* The same with bytes that are known to be a field. Date or X-Request-ID replaces ours. */
+void reply_field_str(struct req *r, struct str name, struct str value) __attribute__((nonnull));
+
 /* A reply without a body (Content-Length: 0). */
 void reply_empty(struct req *r, int status) __attribute__((nonnull));
 
@@ -24,6 +27,11 @@ void reply_empty(struct req *r, int status) __attribute__((nonnull));
  * client accepts it. */
 void reply_body(struct req *r, int status, const char *content_type, const void *body, size_t n)
 	__attribute__((nonnull(1, 3)));
+
+/* A whole body that is gzip'd already, borrowed for the call; a client that does not accept that
+ * gets it unpacked. */
+void reply_gzipped(struct req *r, int status, const char *content_type, const void *packed,
+	size_t n) __attribute__((nonnull(1, 4)));
 
 /* The head alone, as HEAD wants it for a reply whose length is known (or STREAM_CHUNKED: unknown).
  */

@@ -16,18 +16,39 @@
 #include "boxd/str.h"
 
 struct req;
+struct op;
 
 enum http_method req_method(const struct req *r);
-struct str req_path(const struct req *r);  /* raw */
-struct str req_query(const struct req *r); /* raw */
-struct str req_host(const struct req *r);  /* p == NULL: none */
+struct str req_method_name(const struct req *r); /* as it came; case matters */
+uint8_t req_minor(const struct req *r);          /* of its version: HTTP/1.minor */
+struct str req_path(const struct req *r);        /* raw */
+struct str req_query(const struct req *r);       /* raw */
+/* The query as it came, with its '?'; empty when the target has none. */
+struct str req_query_part(const struct req *r);
+struct str req_host(const struct req *r); /* p == NULL: none */
 /* The first field of this name, or an empty str with p == NULL. */
 struct str req_field(const struct req *r, const char *name);
+/* The fields in their order: the i-th, or false behind the last. */
+bool req_field_at(const struct req *r, size_t i, struct str *name, struct str *value)
+	__attribute__((warn_unused_result, nonnull));
 /* Echoed when the client sent a usable one, otherwise made when first asked for. NUL-terminated. */
 const char *req_id(struct req *r);
 /* Came over a unix socket? */
 bool req_is_unix(const struct req *r);
+/* The client's IP address as text; empty on a unix socket, and when the system does not tell. */
+const char *req_peer(struct req *r);
 bool req_has_body(const struct req *r);
+/* How the body is framed, and its length with HTTP_BODY_LENGTH. */
+enum http_body req_body_framing(const struct req *r, uint64_t *length);
+/* The client waits for `100 Continue` before it sends its body. */
+bool req_expects_continue(const struct req *r);
+
+/*
+ * Takes n bytes off the front of the path, which then begins with the '/' that follows, or is "/"
+ * when nothing does: the request is dispatched anew under a shorter path. Once per request: false
+ * when it was done already.
+ */
+bool req_strip_path(struct req *r, size_t n) __attribute__((warn_unused_result, nonnull));
 
 /*
  * In on_head: collect the body, at most max bytes, then call fn (from the loop or at once). Answers
@@ -37,6 +58,36 @@ bool req_has_body(const struct req *r);
 void req_want_body(struct req *r, size_t max, void (*fn)(struct req *r, void *arg), void *arg);
 /* The collected body. */
 struct str req_body(const struct req *r);
+
+/*
+ * Who takes a body bit by bit, on the loop. All are called from the loop, never from inside
+ * req_stream_body().
+ */
+struct req_body_callbacks {
+	/*
+	 * Bytes without their framing, all of which the callee takes; valid for the call. It may
+	 * pause, or give a whole reply and end the op, but not start a stream.
+	 */
+	void (*on_data)(struct op *op, const uint8_t *data, size_t n);
+	/* The body is complete. */
+	void (*on_end)(struct op *op);
+	/*
+	 * Malformed (400), ended early (400), trailers too large (431), slower than
+	 * LIMIT_HTTP_BODY_MS (408). Nothing more of it comes; the connection ends with the reply,
+	 * which is still the op's to give, or to abort.
+	 */
+	void (*on_bad)(struct op *op, const struct err *e);
+};
+
+/*
+ * In place of req_want_body(), after op_begin() and before a reply is begun: the body goes to cb
+ * (borrowed) as it arrives. Answers `Expect: 100-continue`. A reply may be begun, and even end,
+ * while the body still arrives: then the connection ends with it.
+ */
+void req_stream_body(struct req *r, const struct req_body_callbacks *cb) __attribute__((nonnull));
+/* No on_data until req_body_resume(), and the socket is not read. From any callback, also twice. */
+void req_body_pause(struct req *r) __attribute__((nonnull));
+void req_body_resume(struct req *r) __attribute__((nonnull));
 
 /* What the handler keeps for itself between on_head and the body: set and read back. */
 void req_set_context(struct req *r, const void *context);

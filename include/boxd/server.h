@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "boxd/err.h"
 #include "boxd/loop.h"
@@ -51,5 +52,8 @@ void server_cut(struct server *s) __attribute__((nonnull));
 void server_free(struct server *s);
 
 size_t server_connections(const struct server *s);
+
+/* Does it listen on this TCP port, at whatever address? */
+bool server_owns_port(const struct server *s, uint16_t port) __attribute__((nonnull));
 
 #endif

@@ -20,11 +20,12 @@
 
 /*
  * Sends the head (with the first flush). The request must have an op. Head data of the request
- * is released: req_field() and the like answer nothing afterwards.
+ * is released: req_field() and the like answer nothing afterwards. content_type may be NULL: it was
+ * given by reply_field(), or there is none.
  * on_room(op) is called from the loop when output drained after stream_room() said 0.
  */
 void stream_start(struct req *r, int status, const char *content_type, uint64_t length,
-	void (*on_room)(struct op *op)) __attribute__((nonnull(1, 3)));
+	void (*on_room)(struct op *op)) __attribute__((nonnull(1)));
 
 /* Bytes the queue takes before its source should pause. */
 size_t stream_room(const struct req *r) __attribute__((nonnull));
@@ -54,6 +55,13 @@ size_t stream_file(struct req *r, int fd, uint64_t *offset, size_t n, bool *fail
  * trailers (and HTTP/1.0) do not see it. Announce it with reply_field(r, "Trailer", name).
  */
 void stream_trailer(struct req *r, const char *name, const char *value) __attribute__((nonnull));
+
+/*
+ * Writes something that no client sees, so that one that has closed its socket, and not only its
+ * sending side, is noticed: an interim response before the reply, a zero in front of the next chunk
+ * size within a chunked one. False where there is no such thing: a body of known length, HTTP/1.0.
+ */
+bool stream_probe(struct req *r) __attribute__((nonnull));
 
 /* The body is complete: the final chunk. The op ends with op_end(). */
 void stream_end(struct req *r) __attribute__((nonnull));

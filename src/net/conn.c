@@ -24,6 +24,7 @@
 
 #define CONN_READ_MIN    4096  /* room made for one read of a head */
 #define CONN_READ_BODY   65536 /* and of a body */
+#define CONN_READ_TUNNEL 16384 /* and of another protocol */
 #define CONN_TURN_MAX    32    /* requests of one connection in one turn of the loop */
 #define CONN_DISCARD_MAX 65536 /* a longer body that nobody wants costs the connection */
 
@@ -191,6 +192,8 @@ static uint64_t conn_unread_body(const struct conn *c)
 {
 	const struct req *r = &c->req;
 
+	if (r->feed != NULL)
+		return c->state == CONN_FEED ? UINT64_MAX : 0;
 	if (r->head == NULL || !r->has_body || r->on_body != NULL || r->body_lent)
 		return 0;
 	if (r->head->body == HTTP_BODY_CHUNKED || r->continue_owed)
@@ -269,7 +272,8 @@ static bool conn_read(struct conn *c)
 	 * request half read is it worth a call to make sure: a reset that came with the bytes was
 	 * told with them, and not as what it is.
 	 */
-	if (c->drained && c->state == CONN_HEAD && buf_len(&c->in) == 0)
+	if (c->drained && (c->state == CONN_TUNNEL || c->state == CONN_FEED ||
+				  (c->state == CONN_HEAD && buf_len(&c->in) == 0)))
 		c->readable = c->fin;
 	c->drained = false;
 	if (!c->readable)
@@ -278,6 +282,10 @@ static bool conn_read(struct conn *c)
 		size_t missing = c->req.head_len + c->req.body_len - buf_len(&c->in);
 
 		want = c->req.body_len > 0 && missing < CONN_READ_BODY ? missing : CONN_READ_BODY;
+	} else if (c->state == CONN_FEED) {
+		want = CONN_READ_BODY;
+	} else if (c->state == CONN_TUNNEL) {
+		want = CONN_READ_TUNNEL;
 	}
 	to = buf_reserve(&c->in, want);
 	if (to == NULL) {
@@ -289,8 +297,11 @@ static bool conn_read(struct conn *c)
 	if (n > 0) {
 		c->drained = c->in.tail + (size_t)n < c->in.cap;
 		buf_commit(&c->in, (size_t)n);
+		c->req.tunnel_fresh = true;
 		if (c->state == CONN_BODY)
 			conn_set_deadline(c, limit(LIMIT_HTTP_BODY_MS));
+		else if (c->state == CONN_FEED)
+			body_feed_touch(c);
 		return true;
 	}
 	if (n < 0 && errno == EINTR)
@@ -303,6 +314,10 @@ static bool conn_read(struct conn *c)
 	c->peer_shut = true;
 	if (n == 0 && c->state == CONN_BODY) {
 		conn_bad(c, &ERR_BAD_REQUEST, "the request body ended early");
+	} else if (n == 0 && c->state == CONN_FEED) {
+		body_feed_bad(c, &ERR_BAD_REQUEST, "the request body ended early");
+	} else if (n == 0 && c->state == CONN_TUNNEL) {
+		c->req.tunnel_fresh = true;
 	} else if (n == 0 && c->state != CONN_LINGER && buf_len(&c->out) > 0) {
 		/* It may have shut its side only, and wait for its answers. */
 		c->state = CONN_FLUSH;
@@ -318,6 +333,7 @@ static bool conn_step(struct conn *c)
 	switch (c->state) {
 	case CONN_HEAD: return conn_parse_head(c);
 	case CONN_BODY: return conn_body_step(c);
+	case CONN_FEED: return body_feed_step(c);
 	case CONN_DISCARD: {
 		size_t n = buf_len(&c->in) < c->discard ? buf_len(&c->in) : (size_t)c->discard;
 
@@ -335,6 +351,7 @@ static bool conn_step(struct conn *c)
 		}
 		return false;
 	case CONN_LINGER: buf_clear(&c->in); return false;
+	case CONN_TUNNEL: return tunnel_step(c);
 	case CONN_LENT:
 	case CONN_REPLY:
 	case CONN_CLOSED: break;
@@ -345,7 +362,21 @@ static bool conn_step(struct conn *c)
 static bool conn_wants_input(const struct conn *c)
 {
 	return c->state == CONN_HEAD || c->state == CONN_BODY || c->state == CONN_DISCARD ||
-	       c->state == CONN_LINGER;
+	       c->state == CONN_LINGER || (c->state == CONN_FEED && !c->req.feed_paused) ||
+	       (c->state == CONN_TUNNEL && tunnel_wants_input(c));
+}
+
+/* Room again for a stream that had filled its queue. The callback comes last. */
+static void conn_offer_room(struct conn *c)
+{
+	struct req *r = &c->req;
+
+	if ((c->state != CONN_REPLY && c->state != CONN_FEED && c->state != CONN_TUNNEL) ||
+		!r->want_room || r->op == NULL ||
+		buf_len(&c->out) > limit_size(LIMIT_HTTP_OUT_BYTES) / 2)
+		return;
+	r->want_room = false;
+	r->on_room(r->op);
 }
 
 void conn_advance(struct conn *c)
@@ -368,21 +399,10 @@ void conn_advance(struct conn *c)
 	}
 	c->advancing = false;
 	conn_flush(c);
+	conn_offer_room(c);
 }
 
 /* ---- events ---- */
-
-/* Room again for a stream that had filled its queue. The callback comes last. */
-static void conn_offer_room(struct conn *c)
-{
-	struct req *r = &c->req;
-
-	if (c->state != CONN_REPLY || !r->want_room || r->op == NULL ||
-		buf_len(&c->out) > limit_size(LIMIT_HTTP_OUT_BYTES) / 2)
-		return;
-	r->want_room = false;
-	r->on_room(r->op);
-}
 
 /* While a request is answered its input is not read: ask the kernel whether there is still a peer.
  */
@@ -398,6 +418,11 @@ static void conn_note_half_close(struct conn *c)
 {
 	if (!c->fin || c->peer_shut || c->state != CONN_REPLY)
 		return;
+	/* A reset that came with the request looks like an end until it is asked about. */
+	if (conn_peer_lost(c)) {
+		conn_gone(c, 0);
+		return;
+	}
 	c->peer_shut = true;
 	c->req.close = true;
 	if (c->req.op != NULL && c->req.op->half_closed != NULL)
@@ -417,7 +442,8 @@ static void conn_on_io(evutil_socket_t fd, short what, void *arg)
 		intake_on_input(c->intake, false);
 		return;
 	}
-	if (c->state == CONN_REPLY) {
+	if (c->state == CONN_REPLY || (c->state == CONN_FEED && c->req.feed_paused) ||
+		(c->state == CONN_TUNNEL && !tunnel_wants_input(c))) {
 		if (conn_peer_lost(c)) {
 			conn_gone(c, 0);
 			return;
@@ -436,7 +462,7 @@ static void conn_on_drain(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	c->writable = true;
 	conn_flush(c);
-	if (c->state == CONN_REPLY)
+	if (c->state == CONN_REPLY || c->state == CONN_FEED || c->state == CONN_TUNNEL)
 		conn_offer_room(c);
 	else if (c->state != CONN_CLOSED)
 		conn_advance(c);
@@ -466,14 +492,26 @@ static void conn_on_timer(evutil_socket_t fd, short what, void *arg)
 		conn_advance(c);
 		return;
 	}
-	if (c->state == CONN_REPLY || c->state == CONN_FLUSH)
+	if (c->state == CONN_FEED && (c->writable || buf_len(&c->out) == 0)) {
+		body_feed_bad(c, &ERR_REQUEST_TIMEOUT, "the request body did not arrive in time");
+		conn_advance(c);
+		return;
+	}
+	if (c->state == CONN_REPLY || c->state == CONN_FEED || c->state == CONN_TUNNEL ||
+		c->state == CONN_FLUSH)
 		log_info("net", "client dropped reason=stalled queued=%zu", buf_len(&c->out));
 	conn_close(c);
 }
 
 static void conn_on_later(void *arg)
 {
-	conn_advance(arg);
+	struct conn *c = arg;
+	bool fed = c->state == CONN_FEED;
+
+	conn_advance(c);
+	/* The end may have been told while the body in front of it was not read. */
+	if (fed)
+		conn_note_half_close(c);
 }
 
 /* ---- life ---- */

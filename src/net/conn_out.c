@@ -66,8 +66,10 @@ void conn_flush(struct conn *c)
 		bool full = (size_t)n < buf_len(&c->out);
 
 		buf_drain(&c->out, (size_t)n);
-		if (c->state == CONN_REPLY || c->state == CONN_FLUSH)
+		if (c->state == CONN_REPLY || c->state == CONN_TUNNEL || c->state == CONN_FLUSH)
 			conn_clear_deadline(c);
+		else if (c->state == CONN_FEED)
+			body_feed_touch(c);
 		if (full)
 			conn_wait_writable(c, true);
 	}
@@ -76,6 +78,7 @@ void conn_flush(struct conn *c)
 			event_del(&c->drain);
 		c->draining = false;
 		conn_give_out(c);
+		tunnel_written(c);
 	}
 }
 

@@ -107,8 +107,11 @@ static int listener_clear_stale(const struct sockaddr_un *un, socklen_t len, str
 	return 0;
 }
 
-/* Whoever starts the daemon waits for this line, so no log level hides it. */
-static void listener_log(const union listener_addr *want, const char *addr, int fd)
+/*
+ * Whoever starts the daemon waits for this line, so no log level hides it. Finds out the real port
+ * for it, which stays as it is for a unix socket.
+ */
+static void listener_log(const union listener_addr *want, const char *addr, int fd, uint16_t *port)
 {
 	static struct log_site site;
 	union listener_addr real;
@@ -121,6 +124,7 @@ static void listener_log(const union listener_addr *want, const char *addr, int 
 	}
 	if (getsockname(fd, &real.sa, &len) < 0)
 		real = *want;
+	*port = ntohs(real.sa.sa_family == AF_INET6 ? real.in6.sin6_port : real.in.sin_port);
 	if (real.sa.sa_family == AF_INET6) {
 		inet_ntop(AF_INET6, &real.in6.sin6_addr, text, sizeof(text));
 		log_write(&site, LOG_LEVEL_INFO, "net", "listening addr=[%s]:%u", text,
@@ -132,8 +136,7 @@ static void listener_log(const union listener_addr *want, const char *addr, int 
 	}
 }
 
-/* How many descriptors connections may use up to: the process's limit less the reserve. */
-static int listener_fd_ceiling(void)
+int listener_fd_ceiling(void)
 {
 	struct rlimit rl;
 
@@ -277,7 +280,7 @@ int listener_open(struct server *s, const char *addr, struct err *e)
 		&l->io, loop_base(s->loop), l->fd, EV_READ | EV_PERSIST, listener_on_accept, l);
 	event_add(&l->io, NULL);
 	SLIST_INSERT_HEAD(&s->listeners, l, link);
-	listener_log(&a, addr, l->fd);
+	listener_log(&a, addr, l->fd, &l->port);
 	return 0;
 }
 

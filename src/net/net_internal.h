@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <netinet/in.h>
 #include <sys/queue.h>
 
 #include "boxd/buf.h"
@@ -17,6 +18,7 @@
 #include "boxd/loop.h"
 #include "boxd/req.h"
 #include "boxd/server.h"
+#include "boxd/tunnel.h"
 
 #define REQ_ID_MAX 64 /* longest X-Request-ID that is echoed */
 
@@ -36,6 +38,7 @@ struct req {
 	bool keep_alive; /* what the client allows */
 	bool has_body;
 	bool continue_owed; /* the client waits for 100 Continue */
+	bool stripped;      /* req_strip_path() was called */
 	size_t head_len;    /* bytes of the head at the front of conn->in */
 	char id[REQ_ID_MAX + 1];
 
@@ -53,6 +56,8 @@ struct req {
 	enum reply_state reply;
 	bool close;          /* the connection ends after this reply */
 	bool body_lent;      /* read by a struct intake */
+	bool given_date;     /* `fields` has a Date */
+	bool given_id;       /* ... and an X-Request-ID */
 	struct buf fields;   /* added by reply_field() */
 	struct buf trailers; /* and by stream_trailer() */
 	bool chunked_reply;
@@ -60,6 +65,17 @@ struct req {
 	size_t piece;         /* offset from out.head of the open piece, or PIECE_NONE */
 	uint64_t length_left; /* of a reply with a known length */
 	void (*on_room)(struct op *op);
+
+	const struct req_body_callbacks *feed; /* req_stream_body() was called */
+	enum http_body feed_framing;           /* the head goes before the body is complete */
+	uint64_t feed_left;                    /* of a body of known length */
+	bool feed_paused;
+
+	const struct tunnel_callbacks *tunnel; /* with CONN_TUNNEL */
+	bool tunnel_paused;
+	bool tunnel_fresh; /* there is input that was not offered yet, or its end */
+	bool tunnel_shut;  /* our side ends when the output is written */
+	bool tunnel_ended; /* on_input_end was called */
 };
 
 #define PIECE_NONE SIZE_MAX
@@ -67,8 +83,10 @@ struct req {
 enum conn_state {
 	CONN_HEAD,    /* waiting for, or reading, a request head */
 	CONN_BODY,    /* reading a body that a handler wants */
+	CONN_FEED,    /* handing on a body as it comes; a reply may be under way */
 	CONN_LENT,    /* a struct intake reads the body */
 	CONN_REPLY,   /* a request is being answered: input is left alone */
+	CONN_TUNNEL,  /* no HTTP any more: what comes is offered to tunnel_callbacks */
 	CONN_DISCARD, /* skipping the rest of a body nobody wanted */
 	CONN_FLUSH,   /* the last reply is queued; close when it is written */
 	CONN_LINGER,  /* our side is shut; reading until the client closes */
@@ -90,11 +108,13 @@ struct conn {
 	bool op_told;       /* cancel() was called */
 	bool advancing;     /* conn_advance() is on the stack */
 	bool corked;        /* TCP_CORK is set */
+	bool peer_known;    /* `peer` was asked for */
 	struct event io;    /* input and its end: registered for life */
 	struct event drain; /* output: only while the socket is full */
 	struct event timer;
 	int64_t deadline_ms; /* 0: none */
 	int64_t armed_ms;    /* when the timer will fire; 0: not armed */
+	char peer[INET6_ADDRSTRLEN];
 	struct buf in, out;
 	struct http1_scan scan;
 	uint64_t discard;             /* body bytes left to skip */
@@ -111,6 +131,7 @@ struct listener {
 	struct server *srv;
 	int fd;
 	char *unix_path; /* unlinked at the end */
+	uint16_t port;   /* 0: a unix socket */
 	struct event io;
 };
 
@@ -138,6 +159,8 @@ int listener_open(struct server *s, const char *addr, struct err *e)
 void listener_close(struct listener *l);
 void listener_pause(struct server *s);
 void listener_resume(struct server *s);
+/* How many descriptors connections may use up to: the process's limit less the reserve. */
+int listener_fd_ceiling(void);
 
 /* conn.c */
 void conn_new(struct server *s, int fd, bool unix_socket);
@@ -177,11 +200,25 @@ void conn_uncork(struct conn *c);
 /* The socket that is lent has input (or its end), or nothing came in time. */
 void intake_on_input(struct intake *in, bool timed_out);
 
+/* tunnel.c */
+/* Offers the input. True when it did something. */
+bool tunnel_step(struct conn *c);
+/* Does it want more of it? */
+bool tunnel_wants_input(const struct conn *c);
+/* The output is written: ends our side when that was asked for. */
+void tunnel_written(struct conn *c);
+
 /* body.c */
 /* Sends `100 Continue` if the client waits for it. */
 void body_continue(struct req *r);
 /* Consumes what has arrived of the body. True when it was complete, or bad. */
 bool conn_body_step(struct conn *c);
+/* The same with CONN_FEED. True when something moved. */
+bool body_feed_step(struct conn *c);
+/* No more of it comes: tells its taker why. */
+void body_feed_bad(struct conn *c, const struct err_kind *kind, const char *detail);
+/* Something moved: what the connection waits for now, and how long. */
+void body_feed_touch(struct conn *c);
 
 /* reply.c */
 /* Queues the head of a reply. length: STREAM_CHUNKED when unknown. 0, or -1: no memory, conn

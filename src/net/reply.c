@@ -19,6 +19,7 @@
 const char *reply_reason(int status)
 {
 	switch (status) {
+	case 101: return "Switching Protocols";
 	case 200: return "OK";
 	case 201: return "Created";
 	case 204: return "No Content";
@@ -37,6 +38,7 @@ const char *reply_reason(int status)
 	case 415: return "Unsupported Media Type";
 	case 416: return "Range Not Satisfiable";
 	case 417: return "Expectation Failed";
+	case 426: return "Upgrade Required";
 	case 429: return "Too Many Requests";
 	case 431: return "Request Header Fields Too Large";
 	case 500: return "Internal Server Error";
@@ -46,9 +48,18 @@ const char *reply_reason(int status)
 	case 504: return "Gateway Timeout";
 	case 505: return "HTTP Version Not Supported";
 	case 507: return "Insufficient Storage";
+	case 508: return "Loop Detected";
 	default: return "Unknown";
 	}
 }
+
+static uint8_t *reply_put(uint8_t *p, const char *s, size_t n)
+{
+	memcpy(p, s, n);
+	return p + n;
+}
+
+#define REPLY_LITERAL(p, s) reply_put((p), (s), sizeof(s) - 1)
 
 static bool reply_text_ok(const char *s)
 {
@@ -65,6 +76,26 @@ void reply_field(struct req *r, const char *name, const char *value)
 	}
 	if (buf_printf(&r->fields, "%s: %s\r\n", name, value) < 0)
 		conn_close(r->conn);
+}
+
+void reply_field_str(struct req *r, struct str name, struct str value)
+{
+	struct buf *b = &r->fields;
+	uint8_t *p = buf_reserve(b, name.n + value.n + 4);
+
+	assert(r->reply == REPLY_NONE);
+	if (p == NULL) {
+		conn_close(r->conn);
+		return;
+	}
+	r->given_date |= str_ieq(name, STR("Date"));
+	r->given_id |= str_ieq(name, STR("X-Request-ID"));
+	p = reply_put(p, name.p, name.n);
+	p = REPLY_LITERAL(p, ": ");
+	if (value.n > 0)
+		p = reply_put(p, value.p, value.n);
+	REPLY_LITERAL(p, "\r\n");
+	buf_commit(b, name.n + value.n + 4);
 }
 
 bool reply_started(const struct req *r)
@@ -88,14 +119,6 @@ static const char *reply_date(struct server *s)
 	return s->date;
 }
 
-static uint8_t *reply_put(uint8_t *p, const char *s, size_t n)
-{
-	memcpy(p, s, n);
-	return p + n;
-}
-
-#define REPLY_LITERAL(p, s) reply_put((p), (s), sizeof(s) - 1)
-
 static uint8_t *reply_put_str(uint8_t *p, const char *s)
 {
 	return reply_put(p, s, strlen(s));
@@ -114,8 +137,10 @@ static uint8_t *reply_put_u64(uint8_t *p, uint64_t v)
 }
 
 /* `Connection`, where the version's default is not what happens; and the decision itself. */
-static uint8_t *reply_put_connection(uint8_t *p, struct req *r)
+static uint8_t *reply_put_connection(uint8_t *p, struct req *r, int status)
 {
+	if (status == 101)
+		return REPLY_LITERAL(p, "Connection: Upgrade\r\n");
 	if (conn_must_close(r->conn)) {
 		r->close = true;
 		return REPLY_LITERAL(p, "Connection: close\r\n");
@@ -143,17 +168,21 @@ int reply_write_head(struct req *r, int status, const char *content_type, uint64
 	p = reply_put_u64(p, (uint64_t)status);
 	p = REPLY_LITERAL(p, " ");
 	p = reply_put_str(p, reply_reason(status));
-	p = REPLY_LITERAL(p, "\r\nDate: ");
-	p = reply_put(p, reply_date(c->srv), CLOCK_HTTP_DATE_LEN);
-	p = REPLY_LITERAL(p, "\r\nX-Request-ID: ");
-	p = reply_put_str(p, req_id(r));
+	if (!r->given_date) {
+		p = REPLY_LITERAL(p, "\r\nDate: ");
+		p = reply_put(p, reply_date(c->srv), CLOCK_HTTP_DATE_LEN);
+	}
+	if (!r->given_id) {
+		p = REPLY_LITERAL(p, "\r\nX-Request-ID: ");
+		p = reply_put_str(p, req_id(r));
+	}
 	p = REPLY_LITERAL(p, "\r\n");
 	if (content_type != NULL) {
 		p = REPLY_LITERAL(p, "Content-Type: ");
 		p = reply_put(p, content_type, type_len);
 		p = REPLY_LITERAL(p, "\r\n");
 	}
-	if (status == 204 || status == 304) {
+	if (status == 101 || status == 204 || status == 304) {
 		/* No body and no word about one: RFC 9112 6.3. */
 	} else if (length != STREAM_CHUNKED) {
 		p = REPLY_LITERAL(p, "Content-Length: ");
@@ -162,7 +191,7 @@ int reply_write_head(struct req *r, int status, const char *content_type, uint64
 	} else if (r->minor > 0) {
 		p = REPLY_LITERAL(p, "Transfer-Encoding: chunked\r\n");
 	}
-	p = reply_put_connection(p, r);
+	p = reply_put_connection(p, r, status);
 	if (extra > 0)
 		p = reply_put(p, (const char *)buf_data(&r->fields), extra);
 	p = REPLY_LITERAL(p, "\r\n");
@@ -247,6 +276,19 @@ static int reply_gzip(const void *body, size_t n, struct buf *out)
 	return 0;
 }
 
+static void reply_whole(
+	struct req *r, int status, const char *content_type, const void *body, size_t n)
+{
+	struct conn *c = r->conn;
+
+	if (c->state == CONN_CLOSED || reply_write_head(r, status, content_type, n) < 0)
+		return;
+	if (r->method != HTTP_HEAD && n > 0 && buf_add(&c->out, body, n) < 0)
+		conn_close(c);
+	else
+		reply_done(r);
+}
+
 void reply_body(struct req *r, int status, const char *content_type, const void *body, size_t n)
 {
 	struct conn *c = r->conn;
@@ -263,11 +305,51 @@ void reply_body(struct req *r, int status, const char *content_type, const void 
 			n = buf_len(&packed);
 		}
 	}
-	if (c->state != CONN_CLOSED && reply_write_head(r, status, content_type, n) == 0) {
-		if (r->method != HTTP_HEAD && n > 0 && buf_add(&c->out, body, n) < 0)
-			conn_close(c);
-		else
-			reply_done(r);
-	}
+	reply_whole(r, status, content_type, body, n);
 	buf_fini(&packed);
+}
+
+/* Of data that is known to be whole. -1: out of memory. */
+static int reply_gunzip(const uint8_t *packed, size_t n, struct buf *out)
+{
+	/* The last four bytes are the size, the lowest first (RFC 1952 2.3.1). */
+	size_t size = (size_t)packed[n - 4] | (size_t)packed[n - 3] << 8 |
+		      (size_t)packed[n - 2] << 16 | (size_t)packed[n - 1] << 24;
+	uint8_t *to = buf_reserve(out, size);
+	z_stream z = {0};
+
+	if (to == NULL || inflateInit2(&z, 15 + 16) != Z_OK)
+		return -1;
+	z.next_in = (Bytef *)(uintptr_t)packed;
+	z.avail_in = (uInt)n;
+	z.next_out = to;
+	z.avail_out = (uInt)size;
+
+	int res = inflate(&z, Z_FINISH);
+
+	inflateEnd(&z);
+	if (res != Z_STREAM_END)
+		return -1;
+	buf_commit(out, size);
+	return 0;
+}
+
+void reply_gzipped(
+	struct req *r, int status, const char *content_type, const void *packed, size_t n)
+{
+	struct buf plain = {0};
+
+	if (r->conn->state == CONN_CLOSED)
+		return;
+	assert(r->reply == REPLY_NONE);
+	reply_field(r, "Vary", "Accept-Encoding");
+	if (reply_accepts_gzip(r)) {
+		reply_field(r, "Content-Encoding", "gzip");
+		reply_whole(r, status, content_type, packed, n);
+	} else if (reply_gunzip(packed, n, &plain) == 0) {
+		reply_whole(r, status, content_type, buf_data(&plain), buf_len(&plain));
+	} else {
+		conn_close(r->conn);
+	}
+	buf_fini(&plain);
 }

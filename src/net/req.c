@@ -1,7 +1,9 @@
 /* What handlers see of a request, and the op that owns its answer. */
 #include "boxd/req.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
+#include <sys/socket.h>
 
 #include "net_internal.h"
 
@@ -15,6 +17,16 @@ enum http_method req_method(const struct req *r)
 	return r->method;
 }
 
+struct str req_method_name(const struct req *r)
+{
+	return r->head != NULL ? req_span(r, r->head->method_name) : STR("");
+}
+
+uint8_t req_minor(const struct req *r)
+{
+	return r->minor;
+}
+
 struct str req_path(const struct req *r)
 {
 	return r->head != NULL ? req_span(r, r->head->path) : STR("");
@@ -23,6 +35,16 @@ struct str req_path(const struct req *r)
 struct str req_query(const struct req *r)
 {
 	return r->head != NULL ? req_span(r, r->head->query) : STR("");
+}
+
+struct str req_query_part(const struct req *r)
+{
+	struct str target = r->head != NULL ? req_span(r, r->head->target) : STR("");
+	const char *mark = target.n > 0 ? memchr(target.p, '?', target.n) : NULL;
+
+	if (mark == NULL)
+		return STR("");
+	return (struct str){mark, target.n - (size_t)(mark - target.p)};
 }
 
 struct str req_host(const struct req *r)
@@ -41,6 +63,15 @@ struct str req_field(const struct req *r, const char *name)
 		value.p == NULL)
 		value.p = "";
 	return value;
+}
+
+bool req_field_at(const struct req *r, size_t i, struct str *name, struct str *value)
+{
+	if (r->head == NULL || i >= r->head->nfields)
+		return false;
+	*name = req_span(r, r->head->fields[i].name);
+	*value = req_span(r, r->head->fields[i].value);
+	return true;
 }
 
 /* An id is echoed when it can be logged and sent as it is. */
@@ -79,9 +110,61 @@ bool req_is_unix(const struct req *r)
 	return r->conn->unix_socket;
 }
 
+/* Asked for once per connection: few handlers want to know. */
+const char *req_peer(struct req *r)
+{
+	struct conn *c = r->conn;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} a;
+	socklen_t len = sizeof(a);
+
+	if (c->peer_known || c->unix_socket || c->state == CONN_CLOSED)
+		return c->peer;
+	c->peer_known = true;
+	if (getpeername(c->fd, &a.sa, &len) < 0)
+		return c->peer;
+	if (a.sa.sa_family == AF_INET)
+		inet_ntop(AF_INET, &a.in.sin_addr, c->peer, sizeof(c->peer));
+	else if (a.sa.sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &a.in6.sin6_addr, c->peer, sizeof(c->peer));
+	return c->peer;
+}
+
 bool req_has_body(const struct req *r)
 {
 	return r->has_body;
+}
+
+enum http_body req_body_framing(const struct req *r, uint64_t *length)
+{
+	*length = r->head != NULL ? r->head->content_length : 0;
+	return r->head != NULL ? r->head->body : HTTP_BODY_NONE;
+}
+
+bool req_expects_continue(const struct req *r)
+{
+	return r->continue_owed;
+}
+
+bool req_strip_path(struct req *r, size_t n)
+{
+	struct http1_span *path;
+
+	if (r->stripped || r->head == NULL)
+		return false;
+	r->stripped = true;
+	path = &r->head->path;
+	assert(n <= path->len);
+	if (n == path->len) {
+		path->len = 1; /* its own first byte */
+		return true;
+	}
+	path->off += (uint32_t)n;
+	path->len -= (uint32_t)n;
+	return true;
 }
 
 struct str req_body(const struct req *r)

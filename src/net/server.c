@@ -94,6 +94,17 @@ void server_conn_gone(struct server *s)
 		loop_defer(s->loop, &s->idle_call);
 }
 
+bool server_owns_port(const struct server *s, uint16_t port)
+{
+	const struct listener *l;
+
+	SLIST_FOREACH(l, &s->listeners, link) {
+		if (l->port == port)
+			return port != 0;
+	}
+	return false;
+}
+
 size_t server_connections(const struct server *s)
 {
 	return s->nconns;

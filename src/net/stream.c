@@ -128,6 +128,23 @@ size_t stream_file(struct req *r, int fd, uint64_t *offset, size_t n, bool *fail
 	return 0;
 }
 
+bool stream_probe(struct req *r)
+{
+	struct conn *c = r->conn;
+	bool early = r->reply == REPLY_NONE && r->minor > 0;
+	bool chunked = r->reply == REPLY_STREAMING && r->chunked_reply && r->piece == PIECE_NONE;
+
+	if (c->state == CONN_CLOSED)
+		return true;
+	if (!early && !chunked)
+		return false;
+	if (buf_add_str(&c->out, early ? "HTTP/1.1 100 Continue\r\n\r\n" : "0") < 0)
+		conn_close(c);
+	else
+		conn_flush(c);
+	return true;
+}
+
 void stream_trailer(struct req *r, const char *name, const char *value)
 {
 	if (!stream_live(r) || !r->chunked_reply)

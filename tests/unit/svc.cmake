@@ -4,6 +4,7 @@ boxd_unit_test(environ boxd_svc)
 boxd_unit_test(proc boxd_svc)
 boxd_unit_test(proc_stop boxd_svc)
 boxd_unit_test(proc_table boxd_svc)
+
 boxd_unit_test(outhub boxd_svc)
 boxd_unit_test(outhub_disk boxd_svc)
 boxd_unit_test(outhub_random boxd_svc)
