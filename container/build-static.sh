@@ -284,7 +284,8 @@ boxd()
 		-DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=musl-gcc \
 		-DCMAKE_C_FLAGS="$cc_flags" -DCMAKE_C_FLAGS_RELEASE='-DNDEBUG' \
 		-DCMAKE_EXE_LINKER_FLAGS=-Wl,--gc-sections \
-		-DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DBOXD_STATIC=ON -DBOXD_TESTS=OFF
+		-DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DBOXD_STATIC=ON -DBOXD_TESTS=OFF \
+		-DBOXD_TERMINAL=ON
 	cmake --build "$dir/obj" --target boxd
 	mkdir -p "$(dirname "$1")"
 	strip --strip-all --remove-section=.comment -o "$1" "$dir/obj/boxd"

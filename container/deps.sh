@@ -5,36 +5,38 @@
 #   deps.sh MODE...
 #
 #   build    compiler, cmake and the libraries boxd links
+#   page     build, and node with npm where there is no node yet: for the terminal page
 #   test     build, and clang with its tools and sanitizers, cmocka, pytest and its peers
-#   clients  test, and node with npm where there is no node yet
-#   static   build, and musl with what building the libraries from source needs
+#   clients  test and page, and a browser with what is run in its terminal
+#   static   page, and musl with what building the libraries from source needs
 #   bench    build, and the tools boxd is measured with and against
 set -eu
 
 build='gcc libc6-dev cmake ninja-build pkg-config curl
 	libevent-dev libcjson-dev nettle-dev zlib1g-dev libpcre2-dev'
 test='clang clang-format clang-tidy libclang-rt-14-dev llvm libcmocka-dev
-	python3 python3-pytest python3-h11 python3-requests python3-websockets'
+	python3 python3-pytest python3-h11 python3-requests python3-websockets python3-wsproto busybox'
+clients='chromium fonts-dejavu-core less vim-tiny'
 static='musl-tools linux-libc-dev dpkg-dev make m4'
 bench='wrk nginx-light ripgrep'
 
 usage()
 {
-	echo 'usage: deps.sh build|test|clients|static|bench...' >&2
+	echo 'usage: deps.sh build|page|test|clients|static|bench...' >&2
 	exit 2
 }
 
 [ $# -gt 0 ] || usage
+page=
+command -v npm >/dev/null || page='nodejs npm'
 want=$build
 for mode; do
 	case $mode in
 	build) ;;
+	page) want="$want $page" ;;
 	test) want="$want $test" ;;
-	clients)
-		want="$want $test"
-		command -v node >/dev/null || want="$want nodejs npm"
-		;;
-	static) want="$want $static" ;;
+	clients) want="$want $test $page $clients" ;;
+	static) want="$want $page $static" ;;
 	bench) want="$want $bench" ;;
 	*) usage ;;
 	esac

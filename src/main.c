@@ -19,11 +19,15 @@
 #include "boxd/log.h"
 #include "boxd/loop.h"
 #include "boxd/mainproc.h"
+#include "boxd/ports.h"
 #include "boxd/proc.h"
+#include "boxd/pty.h"
 #include "boxd/router.h"
 #include "boxd/secret.h"
 #include "boxd/server.h"
+#include "boxd/session.h"
 #include "boxd/spawn.h"
+#include "boxd/ticket.h"
 #include "boxd/work.h"
 
 extern char **environ;
@@ -47,16 +51,25 @@ struct daemon {
 	int status;                        /* of boxd */
 	bool main_running;
 	bool stopping;
-	bool commands_gone;
+	unsigned int running; /* enum main_kind that may still have processes */
 	bool clients_gone;
 };
+
+/* What runs for clients, and ends before the daemon does. */
+enum main_kind { MAIN_COMMANDS = 1 << 0, MAIN_TERMINALS = 1 << 1, MAIN_SESSIONS = 1 << 2 };
 
 static const struct route *const main_routes[] = {
 	execd_routes_ping,
 	execd_routes_command,
+	execd_routes_session,
+	execd_routes_pty,
 	execd_routes_files,
 	execd_routes_directories,
+	execd_routes_ports,
+	execd_routes_proxy,
+	execd_routes_tickets,
 	meta_routes,
+	terminal_routes,
 	execd_routes_missing,
 	NULL,
 };
@@ -65,7 +78,7 @@ static const struct route *const main_routes[] = {
 
 static void main_maybe_stop(struct daemon *d)
 {
-	if (d->commands_gone && d->clients_gone && !d->main_running)
+	if (d->running == 0 && d->clients_gone && !d->main_running)
 		loop_stop(d->loop);
 }
 
@@ -85,16 +98,36 @@ static void main_on_flush_deadline(void *arg)
 	server_cut(d->server);
 }
 
-/* The commands' last events are queued by now; their clients get a bounded time to read them. */
-static void main_on_commands_gone(void *arg)
+/* The last events of all are queued by now; their clients get a bounded time to read them. */
+static void main_gone(struct daemon *d, enum main_kind kind)
 {
-	struct daemon *d = arg;
-
-	d->commands_gone = true;
-	if (!d->clients_gone)
+	d->running &= ~(unsigned int)kind;
+	if (d->running == 0 && !d->clients_gone && d->flush_deadline == NULL)
 		d->flush_deadline = loop_timer_new(
 			d->loop, limit(LIMIT_SHUTDOWN_FLUSH_MS), main_on_flush_deadline, d);
 	main_maybe_stop(d);
+}
+
+static void main_on_commands_gone(void *arg)
+{
+	main_gone(arg, MAIN_COMMANDS);
+}
+
+static void main_on_terminals_gone(void *arg)
+{
+	main_gone(arg, MAIN_TERMINALS);
+}
+
+static void main_on_sessions_gone(void *arg)
+{
+	main_gone(arg, MAIN_SESSIONS);
+}
+
+static void main_stop_processes(struct daemon *d, int64_t grace_ms)
+{
+	procs_shutdown(d->app.procs, grace_ms, main_on_commands_gone, d);
+	ptys_shutdown(d->app.ptys, grace_ms, main_on_terminals_gone, d);
+	sessions_shutdown(d->app.sessions, grace_ms, main_on_sessions_gone, d);
 }
 
 static void main_on_grace(void *arg)
@@ -113,7 +146,9 @@ static void main_stop(struct daemon *d)
 		d->main_grace = loop_timer_new(
 			d->loop, limit(LIMIT_PROC_GRACE_MS), main_on_grace, d);
 	server_drain(d->server, main_on_clients_gone, d);
-	procs_shutdown(d->app.procs, limit(LIMIT_PROC_GRACE_MS), main_on_commands_gone, d);
+	ports_stop(d->app.ports);
+	d->running = MAIN_COMMANDS | MAIN_TERMINALS | MAIN_SESSIONS;
+	main_stop_processes(d, limit(LIMIT_PROC_GRACE_MS));
 }
 
 /* Once: let everything end well. Again: at once. */
@@ -130,7 +165,7 @@ static void main_on_term(int signo, void *arg)
 	}
 	log_warn("main", "stopping now signal=%d", signo);
 	mainproc_signal(d->mainproc, SIGKILL);
-	procs_kill_all(d->app.procs);
+	main_stop_processes(d, 0);
 	server_cut(d->server);
 }
 
@@ -293,6 +328,27 @@ static struct fs *main_open_roots(const struct config *c, struct err *e)
 	return fs;
 }
 
+/* Commands, terminals and sessions begin alike. */
+static int main_build_processes(struct daemon *d, struct err *e)
+{
+	const struct launch_config launch = {
+		.default_cwd = d->cfg.root,
+		.envs_file = d->cfg.envs_file,
+		.shell = d->cfg.shell,
+		.environ = environ,
+		.origin = &d->origin,
+	};
+	const struct procs_config pc = {d->loop, d->children, d->pool, d->state_dir, launch};
+	const struct ptys_config tc = {d->loop, d->children, d->pool, launch};
+	const struct sessions_config sc = {d->loop, d->children, d->pool, launch};
+
+	if ((d->app.procs = procs_new(&pc, e)) == NULL ||
+		(d->app.ptys = ptys_new(&tc, e)) == NULL ||
+		(d->app.sessions = sessions_new(&sc, e)) == NULL)
+		return -1;
+	return 0;
+}
+
 static int main_build(struct daemon *d, struct err *e)
 {
 	const struct config *c = &d->cfg;
@@ -306,25 +362,17 @@ static int main_build(struct daemon *d, struct err *e)
 		return -1;
 	work_pool_set_nice(d->pool, d->origin.nice);
 
-	const struct procs_config pc = {
-		.loop = d->loop,
-		.children = d->children,
-		.pool = d->pool,
-		.state_dir = d->state_dir,
-		.default_cwd = c->root,
-		.envs_file = c->envs_file,
-		.shell = c->shell,
-		.environ = environ,
-		.origin = &d->origin,
-	};
-
 	d->app.loop = d->loop;
 	d->app.pool = d->pool;
 	d->app.state_dir = d->state_dir;
 	if ((d->app.fs = main_open_roots(c, e)) == NULL)
 		return -1;
 	d->app.auth = (struct auth_policy){c->token, c->allow_hosts, c->allow_origins};
-	if ((d->app.procs = procs_new(&pc, e)) == NULL)
+	if (main_build_processes(d, e) < 0)
+		return -1;
+	if ((d->app.tickets = tickets_new(e)) == NULL ||
+		(d->app.ports = ports_new(d->loop, e)) == NULL ||
+		(d->app.upstreams = upstreams_new(d->loop, e)) == NULL)
 		return -1;
 	d->router = router_new(&d->app, main_routes);
 	if (d->router == NULL)
@@ -333,6 +381,7 @@ static int main_build(struct daemon *d, struct err *e)
 
 	if ((d->server = server_new(d->loop, &cb, e)) == NULL)
 		return -1;
+	d->app.server = d->server;
 	for (char **addr = c->listen; *addr != NULL; addr++) {
 		if (server_listen(d->server, *addr, e) < 0)
 			return -1;
@@ -348,6 +397,11 @@ static void main_tear_down(struct daemon *d)
 	mainproc_free(d->mainproc);
 	server_free(d->server);
 	router_free(d->router);
+	upstreams_free(d->app.upstreams);
+	ports_free(d->app.ports);
+	tickets_free(d->app.tickets);
+	sessions_free(d->app.sessions);
+	ptys_free(d->app.ptys);
 	procs_free(d->app.procs);
 	work_pool_free(d->pool);
 	fs_free(d->app.fs);

@@ -13,7 +13,7 @@
 #   tsan     clang with ThreadSanitizer: what is called by more than one thread
 #   http     black box: HTTP and kernel tests against the asan build
 #   release  the optimised build, and the black box against that
-#   clients  published SDKs against the asan build
+#   clients  published SDKs against the asan build, a browser against the optimised one
 #   static   the release binary on musl: no loader, no libraries, in an empty root; the black box again
 set -eu
 
@@ -70,8 +70,18 @@ black_box()
 	bin=$1 dir=$2
 	shift 2
 	[ -x "$dir/tests/http1_check" ] || set -- --ignore=tests/http/test_h11_diff.py "$@"
+	[ -x "$dir/tests/ws_echo" ] || set -- --ignore=tests/http/test_ws_rfc6455.py \
+		--ignore=tests/http/test_limits_ws.py "$@"
 	BOXD_BIN=$top/$bin BOXD_BUILD=$top/$dir PYTHONDONTWRITEBYTECODE=1 \
 		still timeout --signal=INT 900 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider "$@"
+}
+
+# Runs the tests $2... of tests/clients against the build of preset $1.
+clients()
+{
+	dir=$top/build/$1
+	shift
+	BOXD_BIN=$dir/boxd still timeout --signal=INT 600 sh tests/clients/run.sh "$dir" "$@"
 }
 
 # --- the steps ---
@@ -133,9 +143,10 @@ step_release()
 
 step_clients()
 {
-	build clang-asan --target boxd
-	BOXD_BIN=$top/build/clang-asan/boxd BOXD_BUILD=$top/build/clang-asan \
-		still timeout --signal=INT 600 sh tests/clients/run.sh
+	build clang-asan --target boxd ws_echo
+	build release --target boxd
+	clients clang-asan sdk files sessions proxy ws
+	clients release terminal
 }
 
 step_static()
@@ -161,6 +172,7 @@ modes='test'
 for step; do
 	case $step in
 	static | clients) modes="$modes $step" ;;
+	release) modes="$modes page" ;;
 	esac
 done
 # shellcheck disable=SC2086 # a list of words

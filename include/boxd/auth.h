@@ -38,4 +38,17 @@ int auth_check_token(const struct auth_policy *p, const struct auth_request *r, 
 int auth_check_browser(const struct auth_policy *p, const struct auth_request *r, struct err *e)
 	__attribute__((warn_unused_result, nonnull));
 
+/* What decides whether a request may show a ticket (ticket.h) in place of the token. */
+struct auth_ticket_request {
+	bool get;        /* GET; HEAD is none */
+	struct str path; /* raw */
+	struct str connection;
+	struct str upgrade;
+	struct str accept;
+};
+
+/* The requests for which a browser can send no header: WebSockets, event streams and the page. */
+bool auth_takes_ticket(const struct auth_ticket_request *r)
+	__attribute__((warn_unused_result, nonnull));
+
 #endif

@@ -126,11 +126,38 @@
 		"a WebSocket peer that sends nothing, not even a pong, is dropped")               \
 	LIMIT(WS_CLOSE_MS, 2000, 10, 60000, "ms",                                                 \
 		"wait for a WebSocket peer's close frame after ours")                             \
+	LIMIT(PTY_COUNT, 512, 1, 100000, "count", "terminals at once: 429")                       \
+	LIMIT(PTY_REPLAY_BYTES, 1048576, 65536, 1073741824, "bytes",                              \
+		"output of one terminal kept for replay, at least")                               \
+	LIMIT(PTY_INPUT_BYTES, 1048576, 4096, 67108864, "bytes",                                  \
+		"input of one terminal that its program has not read yet")                        \
+	LIMIT(PTY_SPEC_BYTES, 262144, 4096, 16777216, "bytes",                                    \
+		"command, variables and names that a terminal is made with: 400")                 \
+	LIMIT(PTY_VIEWERS, 64, 1, 10000, "count", "connections to one terminal: 429")             \
+	LIMIT(PTY_STALL_MS, 1000, 10, 600000, "ms",                                               \
+		"how long a holder that reads nothing may make its terminal wait")                \
+	LIMIT(PTY_IDLE_MS, 0, 0, 31536000000, "ms",                                               \
+		"a terminal that nobody is connected to is removed after this; 0: never")         \
+	LIMIT(PTY_FINISHED_MS, 3600000, 100, 604800000, "ms",                                     \
+		"a terminal that has ended, or never began, and nobody is connected to, is kept") \
+	LIMIT(SESSION_COUNT, 256, 1, 100000, "count", "shell sessions at once: 429")              \
+	LIMIT(SESSION_QUEUE, 64, 0, 10000, "count", "runs of one session that wait: 429")         \
+	LIMIT(SESSION_IDLE_MS, 0, 0, 31536000000, "ms",                                           \
+		"a shell session that runs nothing is removed after this; 0: never")              \
+	LIMIT(SESSION_STATE_BYTES, 4194304, 4096, 268435456, "bytes",                             \
+		"state of a shell kept for the shell that follows it")                            \
+	LIMIT(SESSION_TIMEOUT_MS, 86400000, 1000, 31536000000, "ms",                              \
+		"of a run that names no timeout")                                                 \
 	LIMIT(PROXY_DIAL_MS, 5000, 10, 600000, "ms", "connecting to a proxied port: 502")         \
 	LIMIT(PROXY_HEAD_MS, 600000, 100, 86400000, "ms",                                         \
 		"until a proxied server begins its answer: 504")                                  \
 	LIMIT(PROXY_IDLE_COUNT, 64, 0, 10000, "count", "idle connections kept to proxied ports")  \
 	LIMIT(PROXY_IDLE_MS, 30000, 100, 600000, "ms", "an idle connection to a proxied port")    \
+	LIMIT(PROXY_COUNT, 4096, 1, 1000000, "count", "requests being proxied at once: 503")      \
+	LIMIT(PORT_WAITS, 1024, 1, 100000, "count", "requests waiting for a port: 429")           \
+	LIMIT(PORT_WAIT_MS, 300000, 1, 3600000, "ms", "longest wait for a port")                  \
+	LIMIT(TICKET_COUNT, 1024, 1, 100000, "count", "tickets not used yet: 429")                \
+	LIMIT(TICKET_MS, 30000, 100, 600000, "ms", "life of a ticket")                            \
 	LIMIT(WORK_THREADS, 3, 1, 64, "count",                                                    \
 		"disk threads, started when first needed; half of them for one search")           \
 	LIMIT(WORK_QUEUE, 4096, 16, 1000000, "count", "disk jobs waiting")                        \

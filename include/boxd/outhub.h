@@ -121,8 +121,18 @@ struct outhub_reader *outhub_attach(struct outhub *h, uint64_t offset, uint64_t 
 /* Also after the hub was freed. NULL is fine. */
 void outhub_detach(struct outhub_reader *rd);
 
-/* This reader paces the process from now on (one per hub, asserted); detaching ends that. */
+/* This reader, and no other, paces the process from now on; detaching ends that. */
 void outhub_set_owner(struct outhub_reader *rd) __attribute__((nonnull));
+/* The same, but only after those who pace it now, or wait for that, in the order of the calls. */
+void outhub_queue_owner(struct outhub_reader *rd) __attribute__((nonnull));
+/* It does no longer, and goes on as an observer. One that is not the owner is fine. */
+void outhub_drop_owner(struct outhub_reader *rd) __attribute__((nonnull));
+
+/*
+ * Keeps at most this much in all, without a spill file, instead of LIMIT_HUB_MEMORY_BYTES and
+ * LIMIT_HUB_LOG_BYTES. Before the first byte.
+ */
+void outhub_keep(struct outhub *h, size_t bytes) __attribute__((nonnull));
 
 /*
  * The next run, at most max > 0 bytes. The reader's offset advances past it. What is dropped for
@@ -136,6 +146,9 @@ enum outhub_read outhub_read(struct outhub_reader *rd, size_t max, struct outhub
  * Before anything else is done with the reader; nothing happens when the hub is gone.
  */
 void outhub_unread(struct outhub_reader *rd, size_t n) __attribute__((nonnull));
+
+/* Moves the bound; a reader that has passed it is at its end. */
+void outhub_set_bound(struct outhub_reader *rd, uint64_t bound) __attribute__((nonnull));
 
 uint64_t outhub_reader_offset(const struct outhub_reader *rd);
 

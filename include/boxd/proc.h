@@ -12,12 +12,11 @@
 #include <sys/types.h>
 
 #include "boxd/child.h"
-#include "boxd/environ.h"
 #include "boxd/err.h"
 #include "boxd/id.h"
+#include "boxd/launch.h"
 #include "boxd/loop.h"
 #include "boxd/outhub.h"
-#include "boxd/spawn.h"
 #include "boxd/work.h"
 
 struct procs; /* the table */
@@ -28,12 +27,8 @@ struct procs_config {
 	struct loop *loop;
 	struct children *children;
 	struct work_pool *pool;
-	int state_dir;                     /* for spill files; -1: none */
-	const char *default_cwd;           /* the workspace */
-	const char *envs_file;             /* EXECD_ENVS or NULL */
-	const char *shell;                 /* instead of bash or sh, or NULL */
-	char *const *environ;              /* the daemon's own */
-	const struct spawn_origin *origin; /* see spawn.h; NULL: none */
+	int state_dir; /* for spill files; -1: none */
+	struct launch_config launch;
 };
 
 struct procs *procs_new(const struct procs_config *cfg, struct err *e)
@@ -44,27 +39,18 @@ struct procs *procs_new(const struct procs_config *cfg, struct err *e)
  */
 void procs_free(struct procs *ps);
 
-struct proc_env {
-	const char *name, *value;
-};
-
 struct proc_spec {
+	struct launch_spec launch;
 	const char *command;     /* for the shell; NULL with argv */
 	const char *const *argv; /* NULL-terminated: run this, no shell; NULL with command */
 	const char *shell;       /* shell to use instead of bash or sh: a name or a path; NULL */
-	const char *cwd;         /* unexpanded; NULL or "": the workspace */
-	const struct proc_env *envs;
-	size_t nenvs;
-	bool set_uid, set_gid;
-	uid_t uid;
-	gid_t gid;
-	int64_t timeout_ms; /* 0: none */
+	int64_t timeout_ms;      /* 0: none */
 	bool merge; /* one pipe for stdout and stderr: exact order, one stream (background) */
 };
 
 /*
  * Checks the spec, registers a proc and starts it. NULL with e set when nothing was registered:
- * ERR_BAD_BODY (cwd missing or no directory, undefined variable, argument too long), ERR_TOO_MANY,
+ * ERR_BAD_BODY (what launch_prepare() refuses, argument too long), ERR_TOO_MANY,
  * ERR_UNAVAILABLE. A program that cannot be started is no error here: the proc is registered, has
  * ended, and proc_start_error() says why. No output is read and nothing is called back before the
  * next turn. The result is borrowed, as from proc_find().
@@ -112,6 +98,9 @@ struct outhub *proc_hub(struct proc *p);
 /* "exit status 3", "signal: killed (core dumped)", "timeout after 500ms: signal: terminated"; ""
  * for success or while running. */
 void proc_describe(const struct proc *p, char *out, size_t cap);
+/* The same for whatever has ended: "exit status 3", "signal: killed (core dumped)". */
+void proc_describe_end(int code, int signal, bool core_dumped, char *out, size_t cap)
+	__attribute__((nonnull));
 
 /*
  * Asks it to end: SIGTERM to its group now, SIGKILL to its tree after grace_ms. Returns at once;
@@ -130,9 +119,6 @@ void procs_each(struct procs *ps, void (*fn)(struct proc *p, void *arg), void *a
 
 size_t procs_running(const struct procs *ps);  /* not reaped */
 size_t procs_finished(const struct procs *ps); /* records kept */
-
-/* Ends the graces that run: SIGKILL to everything now. For a shutdown that may wait no longer. */
-void procs_kill_all(struct procs *ps) __attribute__((nonnull));
 
 /*
  * Stops all, refuses new ones; on_done is called from the loop when none runs (at once, deferred,

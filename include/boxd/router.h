@@ -11,29 +11,42 @@
 #include "boxd/err.h"
 #include "boxd/fs.h"
 #include "boxd/jsonw.h"
+#include "boxd/ports.h"
 #include "boxd/proc.h"
+#include "boxd/pty.h"
 #include "boxd/req.h"
 #include "boxd/server.h"
+#include "boxd/session.h"
+#include "boxd/ticket.h"
+#include "boxd/upstream.h"
 #include "boxd/work.h"
 
 #define ROUTE_PUBLIC  1u /* no token needed */
 #define ROUTE_BODY    2u /* collects a body of at most LIMIT_HTTP_BODY_BYTES before the handler */
 #define ROUTE_MISSING 4u /* part of the contract, not in this build: 501 */
+#define ROUTE_ANY     8u /* every method, also those boxd has no name for */
 
 /* What handlers may use. Borrowed by the router from main. */
 struct app {
 	struct procs *procs;
+	struct ptys *ptys;
+	struct sessions *sessions;
 	struct loop *loop;
 	struct work_pool *pool;
 	struct fs *fs;
 	int state_dir; /* for what has no place yet; -1: none */
 	struct auth_policy auth;
+	struct tickets *tickets;
+	struct ports *ports;
+	struct server *server;
+	struct upstreams *upstreams;
 	size_t streams; /* event streams open now; LIMIT_STREAM_COUNT */
 };
 
 #define ROUTE_PARAMS 2
 
 struct route_match {
+	struct router *router;
 	struct app *app;
 	struct str param[ROUTE_PARAMS]; /* decoded; borrowed for the call */
 };
@@ -64,12 +77,25 @@ void router_error(struct req *r, const struct err *e) __attribute__((nonnull));
 void router_error_more(struct req *r, const struct err *e, void (*more)(struct jsonw *w, void *arg),
 	void *arg) __attribute__((nonnull(1, 2)));
 
+/*
+ * For a handler that has changed the path (req_strip_path()): finds the handler of the new one and
+ * calls it, as if the request had come that way. Access was checked. Like a route_handler.
+ */
+int router_again(struct req *r, const struct route_match *m, struct err *e)
+	__attribute__((warn_unused_result, nonnull));
+
 /* The dialects' tables, each ending with a row whose pattern is NULL. */
 extern const struct route execd_routes_ping[];
 extern const struct route execd_routes_command[];
+extern const struct route execd_routes_session[];
+extern const struct route execd_routes_pty[];
 extern const struct route execd_routes_files[];
 extern const struct route execd_routes_directories[];
+extern const struct route execd_routes_ports[];
+extern const struct route execd_routes_proxy[];
+extern const struct route execd_routes_tickets[];
 extern const struct route execd_routes_missing[];
 extern const struct route meta_routes[];
+extern const struct route terminal_routes[];
 
 #endif

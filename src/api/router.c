@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "boxd/jsonw.h"
 #include "boxd/limits.h"
@@ -145,7 +146,8 @@ static bool router_match_pattern(const char *pattern, struct str path, struct ro
 
 static bool router_method_fits(const struct route *row, enum http_method method)
 {
-	return row->method == method || (row->method == HTTP_GET && method == HTTP_HEAD);
+	return row->flags & (ROUTE_MISSING | ROUTE_ANY) || row->method == method ||
+	       (row->method == HTTP_GET && method == HTTP_HEAD);
 }
 
 /* The row for this request. NULL: *other_method says whether the path exists with another one. */
@@ -159,7 +161,7 @@ static const struct route *router_find(
 		for (const struct route *row = *t; row->pattern != NULL; row++) {
 			if (!router_match_pattern(row->pattern, path, m))
 				continue;
-			if (row->flags & ROUTE_MISSING || router_method_fits(row, req_method(r)))
+			if (router_method_fits(row, req_method(r)))
 				return row;
 			*other_method = true;
 		}
@@ -221,6 +223,55 @@ static struct auth_request router_auth_request(const struct req *r)
 	};
 }
 
+/* What a ticket is for: the path, less our own proxy where a request comes through that. */
+static struct str router_ticket_path(const struct router *rt, const struct req *r)
+{
+	struct str path = req_path(r), proxy = STR("/proxy/"), rest, port;
+	uint64_t n;
+
+	if (path.n < proxy.n || memcmp(path.p, proxy.p, proxy.n) != 0)
+		return path;
+	rest = (struct str){path.p + proxy.n, path.n - proxy.n};
+	port = router_segment(&rest);
+	if (!str_u64(port, &n) || n > UINT16_MAX || !server_owns_port(rt->app->server, (uint16_t)n))
+		return path;
+	return rest;
+}
+
+/* Uses up the ticket of the query, if the request may show one and it is good. */
+static bool router_take_ticket(struct router *rt, const struct req *r)
+{
+	const struct auth_ticket_request t = {
+		.get = req_method(r) == HTTP_GET,
+		.path = router_ticket_path(rt, r),
+		.connection = req_field(r, "connection"),
+		.upgrade = req_field(r, "upgrade"),
+		.accept = req_field(r, "accept"),
+	};
+	struct buf given = {0};
+	bool good = auth_takes_ticket(&t) &&
+		    query_get(req_query(r), "ticket", 0, &given) == QUERY_FOUND &&
+		    tickets_redeem(rt->app->tickets,
+			    (struct str){(const char *)buf_data(&given), buf_len(&given)}, t.path);
+
+	if (buf_len(&given) > 0)
+		explicit_bzero(buf_data(&given), buf_len(&given));
+	buf_fini(&given);
+	return good;
+}
+
+/* The token, or else a ticket: one that comes with a token is left for another time. */
+static int router_check_access(
+	struct router *rt, const struct req *r, const struct auth_request *a, struct err *e)
+{
+	struct err denied = {0};
+
+	if (auth_check_token(&rt->app->auth, a, &denied) == 0 || router_take_ticket(rt, r))
+		return 0;
+	*e = denied;
+	return -1;
+}
+
 /* An Origin that passed the check may read the answer (Fetch standard, 3.2). False: no memory. */
 static void router_allow_origin(struct req *r, struct str origin)
 {
@@ -255,6 +306,7 @@ static bool router_answer_preflight(struct req *r, struct str origin)
 static int router_call(struct router *rt, struct req *r, const struct route *row,
 	struct route_match *m, struct err *e)
 {
+	m->router = rt;
 	m->app = rt->app;
 	if (router_decode_params(rt, m, e) < 0)
 		return -1;
@@ -274,22 +326,10 @@ static void router_on_body(struct req *r, void *arg)
 		router_error(r, &e);
 }
 
-static int router_handle(struct router *rt, struct req *r, struct err *e)
+/* From the match to the handler. */
+static int router_dispatch(struct router *rt, struct req *r, const struct route *row,
+	struct route_match *m, bool other_method, struct err *e)
 {
-	struct auth_request a = router_auth_request(r);
-	struct route_match m = {0};
-	const struct route *row;
-	bool other_method;
-
-	if (auth_check_browser(&rt->app->auth, &a, e) < 0)
-		return -1;
-	router_allow_origin(r, a.origin);
-	if (router_answer_preflight(r, a.origin))
-		return 0;
-	row = router_find(rt, r, &m, &other_method);
-	if (!(row != NULL && row->flags & ROUTE_PUBLIC) &&
-		auth_check_token(&rt->app->auth, &a, e) < 0)
-		return -1;
 	if (row == NULL && other_method) {
 		router_allow_field(rt, r);
 		return err_set(e, &ERR_BAD_METHOD, "this path does not have that method");
@@ -303,7 +343,34 @@ static int router_handle(struct router *rt, struct req *r, struct err *e)
 		req_want_body(r, limit_size(LIMIT_HTTP_BODY_BYTES), router_on_body, rt);
 		return 0;
 	}
-	return router_call(rt, r, row, &m, e);
+	return router_call(rt, r, row, m, e);
+}
+
+int router_again(struct req *r, const struct route_match *m, struct err *e)
+{
+	struct route_match again = {0};
+	bool other_method;
+	const struct route *row = router_find(m->router, r, &again, &other_method);
+
+	return router_dispatch(m->router, r, row, &again, other_method, e);
+}
+
+static int router_handle(struct router *rt, struct req *r, struct err *e)
+{
+	struct auth_request a = router_auth_request(r);
+	struct route_match m = {0};
+	const struct route *row;
+	bool other_method;
+
+	if (auth_check_browser(&rt->app->auth, &a, e) < 0)
+		return -1;
+	router_allow_origin(r, a.origin);
+	if (router_answer_preflight(r, a.origin))
+		return 0;
+	row = router_find(rt, r, &m, &other_method);
+	if (!(row != NULL && row->flags & ROUTE_PUBLIC) && router_check_access(rt, r, &a, e) < 0)
+		return -1;
+	return router_dispatch(rt, r, row, &m, other_method, e);
 }
 
 static void router_on_head(struct req *r, void *arg)

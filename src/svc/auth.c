@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "boxd/secret.h"
+#include "boxd/sse.h"
 
 struct auth_authority {
 	struct str host; /* without the brackets of IPv6 and without a final dot */
@@ -53,6 +54,30 @@ int auth_check_token(const struct auth_policy *p, const struct auth_request *r, 
 		auth_is_token(p->token, auth_bearer(r->authorization)))
 		return 0;
 	return err_set(e, &ERR_UNAUTHORIZED, "invalid or missing access token");
+}
+
+/* ---- tickets ---- */
+
+static bool auth_list_has(struct str list, struct str word)
+{
+	struct str element;
+
+	while (str_list_next(&list, &element))
+		if (str_ieq(element, word))
+			return true;
+	return false;
+}
+
+bool auth_takes_ticket(const struct auth_ticket_request *r)
+{
+	if (!r->get)
+		return false;
+	if (str_eq(r->path, STR("/terminal")) || str_eq(r->path, STR("/terminal/")))
+		return true;
+	if (auth_list_has(r->connection, STR("upgrade")) &&
+		auth_list_has(r->upgrade, STR("websocket")))
+		return true;
+	return sse_form_of(r->accept) == SSE_STANDARD;
 }
 
 /* ---- names ---- */

@@ -99,9 +99,9 @@ static bool outhub_owner_lags(const struct outhub *h)
 	if (h->owner == NULL || (h->finished && h->owner->offset >= h->finish_at))
 		return false;
 	lag = h->total - h->owner->offset;
-	budget = limit_size(LIMIT_HUB_MEMORY_BYTES);
-	if (outhub_spill_usable(h) || budget > limit_size(LIMIT_HUB_LOG_BYTES))
-		budget = limit_size(LIMIT_HUB_LOG_BYTES);
+	budget = outhub_memory_max(h);
+	if (outhub_spill_usable(h) || budget > outhub_log_max(h))
+		budget = outhub_log_max(h);
 	return lag > limit_size(LIMIT_HUB_OWNER_WINDOW_BYTES) / part ||
 	       outhub_store_used_since(h, h->owner->offset) > budget / 2 / part;
 }
@@ -110,7 +110,7 @@ static bool outhub_owner_lags(const struct outhub *h)
 static bool outhub_disk_lags(const struct outhub *h)
 {
 	return outhub_spill_writing(h) &&
-	       h->resident > limit_size(LIMIT_HUB_MEMORY_BYTES) * (h->disk_waits ? 1 : 2);
+	       h->resident > outhub_memory_max(h) * (h->disk_waits ? 1 : 2);
 }
 
 bool outhub_must_wait(const struct outhub *h)
@@ -155,9 +155,17 @@ struct outhub *outhub_new(struct loop *l, struct work_pool *pool, int spill_dir,
 	loop_deferred_init(&h->pace, outhub_on_pace_turn, h);
 	TAILQ_INIT(&h->idle);
 	TAILQ_INIT(&h->waiting);
+	TAILQ_INIT(&h->heirs);
 	for (int s = 0; s < OUTHUB_STREAMS; s++)
 		h->lines.start[s] = OUTHUB_NO_LINE;
 	return h;
+}
+
+void outhub_keep(struct outhub *h, size_t bytes)
+{
+	assert(h->total == 0 && bytes > 0);
+	h->spill_dir = -1;
+	h->keep = bytes;
 }
 
 void outhub_free(struct outhub *h)
@@ -394,12 +402,16 @@ void outhub_detach(struct outhub_reader *rd)
 	}
 	if (rd->list != NULL)
 		TAILQ_REMOVE(rd->list, rd, link);
-	if (h != NULL && h->owner == rd) {
-		h->owner = NULL;
-		outhub_store_balance(h); /* what only it held back may go now */
-		outhub_update_pace(h);
-	}
+	outhub_drop_owner(rd);
 	free(rd);
+}
+
+static void outhub_leave_heirs(struct outhub *h, struct outhub_reader *rd)
+{
+	if (rd->heir_link.tqe_prev == NULL)
+		return;
+	TAILQ_REMOVE(&h->heirs, rd, heir_link);
+	rd->heir_link.tqe_prev = NULL;
 }
 
 void outhub_set_owner(struct outhub_reader *rd)
@@ -408,9 +420,45 @@ void outhub_set_owner(struct outhub_reader *rd)
 
 	if (h == NULL)
 		return;
-	assert(h->owner == NULL || h->owner == rd);
+	outhub_leave_heirs(h, rd);
 	h->owner = rd;
 	outhub_update_pace(h);
+}
+
+void outhub_queue_owner(struct outhub_reader *rd)
+{
+	struct outhub *h = rd->hub;
+
+	if (h == NULL || h->owner == rd || rd->heir_link.tqe_prev != NULL)
+		return;
+	if (h->owner == NULL) {
+		outhub_set_owner(rd);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&h->heirs, rd, heir_link);
+}
+
+void outhub_drop_owner(struct outhub_reader *rd)
+{
+	struct outhub *h = rd->hub;
+
+	if (h == NULL)
+		return;
+	outhub_leave_heirs(h, rd);
+	if (h->owner != rd)
+		return;
+	h->owner = TAILQ_FIRST(&h->heirs);
+	if (h->owner != NULL)
+		outhub_leave_heirs(h, h->owner);
+	outhub_store_balance(h); /* what only it held back may go now */
+	outhub_update_pace(h);
+}
+
+void outhub_set_bound(struct outhub_reader *rd, uint64_t bound)
+{
+	rd->bound = bound;
+	if (rd->hub != NULL)
+		outhub_wake(rd->hub);
 }
 
 uint64_t outhub_reader_offset(const struct outhub_reader *rd)

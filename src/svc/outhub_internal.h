@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <sys/types.h>
 
+#include "boxd/limits.h"
 #include "boxd/outhub.h"
 
 /* ---- where lines begin ---- */
@@ -111,8 +112,9 @@ struct outhub_reader {
 	void *arg;
 	uint64_t offset;
 	uint64_t bound;
-	uint64_t seen;    /* h->version when it began to wait at the end */
-	uint64_t load_id; /* the loaded copy it reads from, 0: none */
+	uint64_t seen;                        /* h->version when it began to wait at the end */
+	uint64_t load_id;                     /* the loaded copy it reads from, 0: none */
+	TAILQ_ENTRY(outhub_reader) heir_link; /* tqe_prev is not NULL: waits to be the owner */
 };
 
 struct outhub {
@@ -144,9 +146,11 @@ struct outhub {
 	struct outhub_readers waiting; /* at the end of the log, longest wait first */
 	uint64_t version;              /* counts what those who wait want to hear of */
 	struct outhub_reader *owner;
+	struct outhub_readers heirs;
 	uint64_t finish_at;
 
 	int spill_dir;
+	size_t keep;     /* of outhub_keep(); 0: as the limits say */
 	uint8_t tail[3]; /* the last bytes of the log */
 	uint8_t tail_n;
 	bool open; /* the last segment can grow */
@@ -164,7 +168,18 @@ void outhub_reader_move(struct outhub_reader *rd, struct outhub_readers *list)
 /* ---- segments (outhub_store.c) ---- */
 
 /* Largest page: a few of them have to fit into each of the budgets. */
-size_t outhub_store_page_max(void);
+size_t outhub_store_page_max(const struct outhub *h) __attribute__((nonnull));
+
+/* How much of the log may be in memory, and in all. */
+static inline size_t outhub_memory_max(const struct outhub *h)
+{
+	return h->keep > 0 ? h->keep : limit_size(LIMIT_HUB_MEMORY_BYTES);
+}
+
+static inline size_t outhub_log_max(const struct outhub *h)
+{
+	return h->keep > 0 ? h->keep : limit_size(LIMIT_HUB_LOG_BYTES);
+}
 
 /* How many segments begin at or before offset: the last of them is the one that may contain it. */
 size_t outhub_store_upto(const struct outhub *h, uint64_t offset) __attribute__((nonnull));

@@ -150,7 +150,7 @@ void outhub_file_unref(struct outhub_file *f)
 	free(f);
 }
 
-static struct outhub_spill *outhub_spill_new(void)
+static struct outhub_spill *outhub_spill_new(const struct outhub *h)
 {
 	struct outhub_spill *sp = calloc(1, sizeof(*sp));
 
@@ -164,9 +164,9 @@ static struct outhub_spill *outhub_spill_new(void)
 	*sp->file = (struct outhub_file){
 		.refs = 1,
 		.fd = -1,
-		.slot_bytes = outhub_store_page_max(),
+		.slot_bytes = outhub_store_page_max(h),
 	};
-	sp->file->slots = limit_size(LIMIT_HUB_LOG_BYTES) / sp->file->slot_bytes;
+	sp->file->slots = outhub_log_max(h) / sp->file->slot_bytes;
 	return sp;
 }
 
@@ -205,7 +205,7 @@ static void outhub_write_failed(struct outhub *h, int error)
 {
 	struct outhub_spill *sp = h->spill;
 
-	sp->skip = limit_size(LIMIT_HUB_MEMORY_BYTES);
+	sp->skip = outhub_memory_max(h);
 	if (sp->logged)
 		return;
 	sp->logged = true;
@@ -271,7 +271,7 @@ static void outhub_write_fill(struct outhub *h, struct outhub_write_job *job)
 
 	/* Never more than the ring has slots: it would push out what it writes itself. */
 	while (job->n < OUTHUB_BATCH && job->n < h->spill->file->slots &&
-		memory > limit_size(LIMIT_HUB_MEMORY_BYTES)) {
+		memory > outhub_memory_max(h)) {
 		uint32_t left = h->resident_count - job->n;
 		uint64_t slot;
 		struct outhub_segment *seg;
@@ -313,7 +313,7 @@ bool outhub_spill_write(struct outhub *h)
 	if (outhub_spill_writing(h))
 		return true;
 	if (h->spill == NULL)
-		h->spill = outhub_spill_new();
+		h->spill = outhub_spill_new(h);
 	job = calloc(1, sizeof(*job));
 	if (h->spill == NULL || job == NULL) {
 		free(job);

@@ -13,14 +13,14 @@
 #include "boxd/limits.h"
 #include "outhub_internal.h"
 
-size_t outhub_store_page_max(void)
+size_t outhub_store_page_max(const struct outhub *h)
 {
 	size_t max = limit_size(LIMIT_HUB_SEGMENT_BYTES);
 
-	if (max > limit_size(LIMIT_HUB_MEMORY_BYTES) / 4)
-		max = limit_size(LIMIT_HUB_MEMORY_BYTES) / 4;
-	if (max > limit_size(LIMIT_HUB_LOG_BYTES) / 4)
-		max = limit_size(LIMIT_HUB_LOG_BYTES) / 4;
+	if (max > outhub_memory_max(h) / 4)
+		max = outhub_memory_max(h) / 4;
+	if (max > outhub_log_max(h) / 4)
+		max = outhub_log_max(h) / 4;
 	return max / 8 * 8;
 }
 
@@ -119,7 +119,7 @@ static ssize_t outhub_store_extend(struct outhub *h, struct outhub_segment *seg,
 {
 	size_t memory = seg->page == NULL ? 0 : outhub_page_memory(seg->page);
 	size_t used = seg->page == NULL ? 0 : outhub_page_used(seg->page);
-	ssize_t taken = outhub_page_push(&seg->page, outhub_store_page_max(), rec, data, n);
+	ssize_t taken = outhub_page_push(&seg->page, outhub_store_page_max(h), rec, data, n);
 
 	if (taken <= 0)
 		return taken;
@@ -260,9 +260,9 @@ static void outhub_store_drop_pages(struct outhub *h, size_t budget)
 
 void outhub_store_balance(struct outhub *h)
 {
-	size_t memory = limit_size(LIMIT_HUB_MEMORY_BYTES);
+	size_t memory = outhub_memory_max(h);
 
-	while (h->resident + h->on_disk > limit_size(LIMIT_HUB_LOG_BYTES) && h->count > 1 &&
+	while (h->resident + h->on_disk > outhub_log_max(h) && h->count > 1 &&
 		!outhub_store_protected(h, outhub_store_segment(h, 0)))
 		outhub_store_drop(h, 0);
 	if (h->resident <= memory)

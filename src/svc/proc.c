@@ -91,17 +91,17 @@ static const char *proc_signal_name(int signo)
 	return names[signo];
 }
 
-static void proc_describe_exit(const struct proc_exit *x, char *out, size_t cap)
+void proc_describe_end(int code, int signal, bool core_dumped, char *out, size_t cap)
 {
-	const char *name = proc_signal_name(x->signal);
-	const char *core = x->core_dumped ? " (core dumped)" : "";
+	const char *name = proc_signal_name(signal);
+	const char *core = core_dumped ? " (core dumped)" : "";
 
-	if (x->signal == 0)
-		snprintf(out, cap, "exit status %d", x->code);
+	if (signal == 0)
+		snprintf(out, cap, "exit status %d", code);
 	else if (name != NULL)
 		snprintf(out, cap, "signal: %s%s", name, core);
 	else
-		snprintf(out, cap, "signal: signal %d%s", x->signal, core);
+		snprintf(out, cap, "signal: signal %d%s", signal, core);
 }
 
 void proc_describe(const struct proc *p, char *out, size_t cap)
@@ -117,7 +117,7 @@ void proc_describe(const struct proc *p, char *out, size_t cap)
 		snprintf(out, cap, "%s", p->start_error);
 		return;
 	}
-	proc_describe_exit(&p->exit, how, sizeof(how));
+	proc_describe_end(p->exit.code, p->exit.signal, p->exit.core_dumped, how, sizeof(how));
 	if (p->exit.timed_out)
 		snprintf(out, cap, "timeout after %" PRId64 "ms: %s", p->timeout_ms, how);
 	else if (p->exit.code != 0)

@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "boxd/proc.h"
+#include "boxd/treekill.h"
 
 enum proc_place { PROC_ACTIVE, PROC_LINGERING, PROC_FINISHED, PROC_GONE, PROC_PLACES };
 
@@ -76,6 +77,8 @@ struct proc {
 	enum proc_stop_step stop;
 	int64_t grace_until_ms; /* monotonic */
 	TAILQ_ENTRY(proc) grace_link;
+	struct treekill *kill; /* in flight; holds a reference */
+	LIST_ENTRY(proc) kill_link;
 
 	int64_t settled_ms;    /* monotonic, when it came into FINISHED: its age counts from here */
 	size_t counted_memory; /* its part of the sums of the table */
@@ -84,7 +87,7 @@ struct proc {
 
 TAILQ_HEAD(proc_list, proc);
 SLIST_HEAD(proc_bucket, proc);
-LIST_HEAD(proc_kill_list, proc_kill);
+LIST_HEAD(proc_kill_list, proc);
 
 /* A counter that moves when the kernel kills for want of memory. */
 struct proc_oom {
@@ -111,7 +114,7 @@ struct procs {
 	unsigned int evict_passes;
 
 	struct proc_list graces;     /* whose grace runs, by grace_link */
-	struct proc_kill_list kills; /* jobs in flight */
+	struct proc_kill_list kills; /* whose kill is in flight */
 	bool stopping;               /* procs_shutdown() was called */
 	void (*on_done)(void *arg);
 	void *on_done_arg;

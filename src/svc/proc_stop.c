@@ -13,27 +13,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "boxd/clock.h"
 #include "boxd/limits.h"
 #include "boxd/log.h"
-#include "boxd/ptree.h"
 #include "proc_internal.h"
 
 #define PROC_SHUTDOWN_LOOK_MS 10
-
-/* A tree to kill: plain values for the worker, and where to come back to. */
-struct proc_kill {
-	struct work work;
-	LIST_ENTRY(proc_kill) link;
-	struct procs *ps; /* NULL: the table is gone */
-	pid_t session;
-	bool orphaned; /* the leader was reaped */
-	size_t killed;
-	char id[ID_LEN + 1];
-};
 
 static bool proc_is_reaped(const struct proc *p)
 {
@@ -51,70 +37,44 @@ static void proc_kill_group(struct proc *p)
 		log_warn("proc", "kill id=%s: %s", p->id, err_strerror(errno));
 }
 
-/*
- * As long as a session has members its number is given to no new process. So a process that has the
- * number of a reaped leader means that the session is gone, and what a scan would find is not ours.
- */
-static bool proc_session_is_reused(pid_t session)
+static void proc_kill_end(struct proc *p)
 {
-	return kill(session, 0) == 0 || errno != ESRCH;
+	p->kill = NULL;
+	LIST_REMOVE(p, kill_link);
+	proc_unref(p);
 }
 
-static void proc_kill_run(struct work *w)
+static void proc_on_killed(size_t killed, void *arg)
 {
-	struct proc_kill *k = (struct proc_kill *)w;
+	struct proc *p = arg;
+	struct procs *ps = p->ps;
 
-	if (!k->orphaned || !proc_session_is_reused(k->session))
-		k->killed = ptree_kill(k->session);
-}
-
-static void proc_kill_done(struct work *w)
-{
-	struct proc_kill *k = (struct proc_kill *)w;
-	struct procs *ps = k->ps;
-
-	if (ps != NULL) {
-		struct proc *p = proc_find(ps, k->id, ID_LEN);
-
-		LIST_REMOVE(k, link);
-		log_debug("proc", "tree killed id=%s processes=%zu", k->id, k->killed);
-		/* Without /proc there was no tree to see. */
-		if (p != NULL)
-			proc_kill_group(p);
-		procs_check_done(ps);
-	}
-	free(k);
+	log_debug("proc", "tree killed id=%s processes=%zu", p->id, killed);
+	/* Without /proc there was no tree to see. */
+	proc_kill_group(p);
+	proc_kill_end(p);
+	procs_check_done(ps);
 }
 
 static int proc_kill_tree(struct proc *p)
 {
 	struct procs *ps = p->ps;
-	struct proc_kill *k = calloc(1, sizeof(*k));
-	struct err e = {0};
 
-	if (k == NULL)
+	p->kill = treekill_start(ps->cfg.pool, p->session, proc_is_reaped(p), proc_on_killed, p);
+	if (p->kill == NULL)
 		return -1;
-	k->work.run = proc_kill_run;
-	k->work.done = proc_kill_done;
-	k->ps = ps;
-	k->session = p->session;
-	k->orphaned = proc_is_reaped(p);
-	memcpy(k->id, p->id, sizeof(k->id));
-	if (ps->cfg.pool == NULL || work_submit(ps->cfg.pool, &k->work, &e) < 0) {
-		free(k);
-		return -1;
-	}
-	LIST_INSERT_HEAD(&ps->kills, k, link);
+	proc_ref(p);
+	LIST_INSERT_HEAD(&ps->kills, p, kill_link);
 	return 0;
 }
 
 void procs_abandon_kills(struct procs *ps)
 {
-	struct proc_kill *k;
+	struct proc *p;
 
-	while ((k = LIST_FIRST(&ps->kills)) != NULL) {
-		LIST_REMOVE(k, link);
-		k->ps = NULL;
+	while ((p = LIST_FIRST(&ps->kills)) != NULL) {
+		treekill_abandon(p->kill);
+		proc_kill_end(p);
 	}
 }
 
@@ -294,18 +254,4 @@ void procs_shutdown(struct procs *ps, int64_t grace_ms, void (*on_done)(void *ar
 		proc_grace_arm(p);
 	}
 	procs_check_done(ps);
-}
-
-void procs_kill_all(struct procs *ps)
-{
-	struct proc *p;
-
-	TAILQ_FOREACH(p, &ps->lists[PROC_ACTIVE], link) {
-		struct err e = {0};
-
-		if (!proc_is_reaped(p) && proc_stop(p, 0, &e) < 0)
-			log_warn("proc", "kill id=%s: %s", p->id, e.msg);
-	}
-	TAILQ_FOREACH(p, &ps->graces, grace_link)
-		proc_grace_start(p, 0);
 }

@@ -9,7 +9,7 @@ import time
 
 import benchlib
 import fileslib
-from benchlib import LOAD_CPU, SERVER_CPU, BenchError, Helper, median, pin, run_json
+from benchlib import LOAD_CPU, SERVER_CPU, BenchError, Helper, median, nginx, pin, run_json
 from fileslib import (FileTable, binary, daemon, forget_peak, must_equal, peak_rss, post, quote,
                       request, rival, same_content, transfer, transfer_args, with_server_cpu)
 
@@ -21,44 +21,16 @@ def many_rounds(run):
 
 # ---- download ----
 
-@contextlib.contextmanager
-def nginx(folder, root):
-    """nginx as one would set it up to serve files; yields (port, pid of the worker)."""
-    port = benchlib.free_port()
-    temp = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in
-                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    config = folder / "nginx.conf"
-    config.write_text(f"""
-daemon off; worker_processes 1; user root; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-access_log off; sendfile on; tcp_nopush on; {temp}
-default_type application/octet-stream;
-server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
-""")
-    child = subprocess.Popen([binary("nginx"), "-p", str(folder), "-c", str(config)],
-                             preexec_fn=pin(SERVER_CPU), stdin=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 5
-        while not (workers := benchlib.children_of(child.pid)):
-            if time.monotonic() > end or child.poll() is not None:
-                raise BenchError("nginx does not start")
-            time.sleep(0.01)
-        yield port, workers[0]
-    finally:
-        benchlib.stop_child(child)
-
-
 def bench_download(run):
     table = FileTable(run, "download: GET /files/download from the page cache, against nginx with "
                       "sendfile")
     with fileslib.place(run) as place:
         blob = place.data("blob")
         size, copy = blob.stat().st_size, place.out / "copy"
-        with daemon(run, place, SERVER_CPU) as d, nginx(run.folder("nginx"),
-                                                        place.root) as (port, worker):
+        with daemon(run, place, SERVER_CPU) as d, nginx(
+                run.folder("nginx"), f"root {place.root};",
+                "sendfile on; tcp_nopush on; default_type application/octet-stream;") as (
+                    port, worker):
             ours = (d.port, d.pid, f"/files/download?path={blob.name}")
             theirs = (port, worker, f"/{blob.name}")
 

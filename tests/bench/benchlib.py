@@ -18,12 +18,14 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 SERVER_CPU, LOAD_CPU = 0, 1
+SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 TOOLS = {
     "load": ["load.c", "client.c", "measure.c"],
     "spawn_floor": ["spawn_floor.c", "launch.c", "measure.c"],
     "start_time": ["start_time.c", "launch.c", "measure.c"],
     "gen": ["gen.c", "measure.c"],
+    "term": ["term.c", "measure.c"],
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"]
 
@@ -174,9 +176,11 @@ class Daemon:
 
     def post(self, path, body):
         """One request, the whole reply as text."""
-        data = json.dumps(body).encode()
+        return self.request("POST", path, json.dumps(body).encode())
+
+    def request(self, method, path, data=b""):
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as s:
-            s.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
                       "Connection: close\r\nContent-Type: application/json\r\n"
                       f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
             reply = b""
@@ -213,6 +217,54 @@ def cpu_ns(pid):
 
 def children_of(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+# ---- what many compare with ----
+
+@contextlib.contextmanager
+def nginx(folder, server, http="", cpu=SERVER_CPU):
+    """nginx with one worker; `server` and `http` are lines of its configuration. Yields (port,
+    pid of the worker)."""
+    binary = shutil.which("nginx", path=SHELL_PATH)
+    if binary is None:
+        raise BenchError("nginx is not installed")
+    port = free_port()
+    temp = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in
+                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+daemon off; worker_processes 1; user root; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+access_log off; keepalive_requests 1000000000; keepalive_timeout 300; {temp} {http}
+server {{ listen 127.0.0.1:{port} backlog=1024; {server} }}
+}}
+""")
+    child = subprocess.Popen([binary, "-p", str(folder), "-c", str(config)],
+                             preexec_fn=pin(cpu), stdin=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 5
+        while not (workers := children_of(child.pid)):
+            if time.monotonic() > end or child.poll() is not None:
+                raise BenchError("nginx does not start")
+            time.sleep(0.01)
+        yield port, workers[0]
+    finally:
+        stop_child(child)
+
+
+def wrk(port, pid, seconds, path):
+    """Requests per second and server CPU in microseconds per request."""
+    before = cpu_ns(pid)
+    url = f"http://127.0.0.1:{port}{path}"
+    out = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}s", url], preexec_fn=pin(LOAD_CPU),
+                         capture_output=True, text=True, check=True).stdout
+    cpu = cpu_ns(pid) - before
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise BenchError(f"wrk saw errors:\n{out}")
+    requests = int(re.search(r"(\d+) requests in", out).group(1))
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), cpu / 1e3 / requests
 
 
 # ---- the machine ----

@@ -18,12 +18,13 @@ import tempfile
 import time
 
 import bench_files
+import bench_terminals
 import benchlib
 import fileslib
 from benchlib import (LOAD_CPU, SERVER_CPU, BenchError, Daemon, Helper, Table, median, pin,
-                      run_json)
+                      nginx, run_json, wrk)
 
-SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHELL_PATH = benchlib.SHELL_PATH
 
 
 # ---- shared by several benchmarks ----
@@ -45,57 +46,14 @@ def open_idle_streams(run, d, *more):
 
 # ---- ping ----
 
-@contextlib.contextmanager
-def nginx(folder):
-    """nginx with one worker that answers /ping itself; yields (port, pid of the worker)."""
-    binary = shutil.which("nginx", path=SHELL_PATH)
-    if binary is None:
-        raise BenchError("nginx is not installed")
-    port = benchlib.free_port()
-    temp = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in
-                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    config = folder / "nginx.conf"
-    config.write_text(f"""
-daemon off; worker_processes 1; user root; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-access_log off; keepalive_requests 1000000000; keepalive_timeout 300; {temp}
-server {{ listen 127.0.0.1:{port} backlog=1024; location /ping {{ return 200; }} }}
-}}
-""")
-    child = subprocess.Popen([binary, "-p", str(folder), "-c", str(config)],
-                             preexec_fn=pin(SERVER_CPU), stdin=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 5
-        while not (workers := benchlib.children_of(child.pid)):
-            if time.monotonic() > end or child.poll() is not None:
-                raise BenchError("nginx does not start")
-            time.sleep(0.01)
-        yield port, workers[0]
-    finally:
-        benchlib.stop_child(child)
-
-
-def wrk(port, pid, seconds):
-    """Requests per second and server CPU in microseconds per request."""
-    before = benchlib.cpu_ns(pid)
-    url = f"http://127.0.0.1:{port}/ping"
-    out = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}s", url], preexec_fn=pin(LOAD_CPU),
-                         capture_output=True, text=True, check=True).stdout
-    cpu = benchlib.cpu_ns(pid) - before
-    if "Non-2xx" in out or "Socket errors" in out:
-        raise BenchError(f"wrk saw errors:\n{out}")
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), cpu / 1e3 / requests
-
-
 def bench_ping(run):
     table = Table("ping: GET /ping, 32 keep-alive connections, wrk -t1 against one nginx worker")
     pairs = []
-    with Daemon(run.boxd, run.folder("ping")) as d, nginx(run.folder("nginx")) as (port, worker):
+    with Daemon(run.boxd, run.folder("ping")) as d, nginx(
+            run.folder("nginx"), "location /ping { return 200; }") as (port, worker):
         for _ in range(run.rounds):
-            pairs.append((wrk(d.port, d.pid, run.seconds), wrk(port, worker, run.seconds)))
+            pairs.append((wrk(d.port, d.pid, run.seconds, "/ping"),
+                          wrk(port, worker, run.seconds, "/ping")))
     ratio = median(a[0] / b[0] for a, b in pairs)
     table.row("requests/s", f"{median(a[0] for a, _ in pairs):.0f}",
               f"{median(b[0] for _, b in pairs):.0f}", f"{ratio:.3f}x", ">= 0.95x", ratio >= 0.95)
@@ -370,7 +328,8 @@ def bench_busy(run):
 # ---- the driver ----
 
 BENCHES = {"ping": bench_ping, "command": bench_command, "rate": bench_rate, "output": bench_output,
-           "idle": bench_idle, "static": bench_static, "busy": bench_busy, **bench_files.BENCHES}
+           "idle": bench_idle, "static": bench_static, "busy": bench_busy, **bench_files.BENCHES,
+           **bench_terminals.BENCHES}
 
 
 class Run:
@@ -402,6 +361,7 @@ def parse(argv):
     p.add_argument("--busy-seconds", type=int, default=10, help="of one busy round")
     p.add_argument("--width", type=int, default=2, help="line length of the floods")
     fileslib.add_options(p)
+    bench_terminals.add_options(p)
     p.add_argument("--calm", type=float, default=60, help="seconds to wait for a calm machine")
     options = p.parse_args(argv)
     options.dir = options.dir or options.build / "bench-data"

@@ -1,12 +1,16 @@
 #!/bin/sh
-# Runs the published SDK against a daemon: run.sh [BUILD_DIR]. BOXD_BUILD is the default of BUILD_DIR,
-# BOXD_BIN names the daemon, BUILD_DIR/boxd by default. What npm fetches stays in BUILD_DIR/clients.
+# Runs clients that others made against a daemon: run.sh [BUILD_DIR [TEST...]]. A test is the SDK (sdk,
+# files), the default, or a browser (terminal), for which the daemon must have been built with
+# BOXD_TERMINAL. BOXD_BUILD is the default of BUILD_DIR, BOXD_BIN names the daemon, BUILD_DIR/boxd by
+# default. What npm fetches and the pictures of the browser stay in BUILD_DIR/clients.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:-${BOXD_BUILD:-$here/../../build/dev}}" && pwd)
 BOXD_BIN=${BOXD_BIN:-$build/boxd}
 export BOXD_BIN
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- sdk files
 
 if [ ! -x "$BOXD_BIN" ]; then
 	echo "run.sh: no daemon at $BOXD_BIN" >&2
@@ -31,4 +35,8 @@ if [ -z "$node" ] || [ "$("$node" -p 'process.versions.node.split(".")[0]')" -lt
 	node=$build/clients/node_modules/.bin/node
 fi
 
-exec "$node" --test sdk.test.mjs files.test.mjs
+for name; do
+	shift
+	set -- "$@" "$name.test.mjs"
+done
+exec "$node" --test "$@"

@@ -195,7 +195,6 @@ describe("the SDK's own stack", () => {
       [() => box.commands.getBackgroundCommandLogs("fake"), "COMMAND_NOT_FOUND"],
       [() => box.commands.run("true", { workingDirectory: "/nonexistent" }), "INVALID_REQUEST_BODY"],
       [() => box.commands.run("true", { timeoutSeconds: -1 }), "INVALID_REQUEST_BODY"],
-      [() => box.commands.createSession(), "NOT_SUPPORTED"],
     ]) {
       await assert.rejects(what, (e) => {
         assert.equal(e.error?.code, code, String(e));

@@ -185,7 +185,7 @@ REUSE = {
     "wrong method": ("PUT", "/ping", None, 405),
     "wrong method with a body": ("PUT", "/command", "x" * 5000, 405),
     "not JSON": ("POST", "/command", "nonsense", 400),
-    "not in this build": ("POST", "/session", "{}", 501),
+    "not in this build": ("POST", "/code", "{}", 501),
     "unknown command": ("GET", "/command/status/00", None, 404),
     "no id": ("DELETE", "/command", None, 400),
 }
@@ -238,12 +238,10 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(shared, method, target, 
 
 
 @pytest.mark.parametrize("method,target", [
-    ("POST", "/session"),
-    ("POST", "/session/x/run"), ("DELETE", "/session/x"), ("POST", "/code"), ("DELETE", "/code?id=x"),
+    ("POST", "/code"), ("DELETE", "/code?id=x"),
     ("POST", "/code/context"), ("GET", "/code/contexts"), ("DELETE", "/code/contexts?language=python"),
     ("GET", "/code/contexts/x"), ("DELETE", "/code/contexts/x"), ("GET", "/metrics"),
-    ("GET", "/metrics/watch"), ("POST", "/pty"), ("GET", "/pty/x"), ("DELETE", "/pty/x"),
-    ("GET", "/pty/x/ws"), ("GET", "/proxy/8080/"), ("POST", "/proxy/8080/a/b"), ("GET", "/proxy/8080"),
+    ("GET", "/metrics/watch"),
     ("POST", "/v1/isolated/session"), ("GET", "/v1/isolated/capabilities"),
 ])
 def test_what_this_build_lacks_is_said(shared, method, target):

@@ -397,6 +397,8 @@ class Stream:
 class Run:
     """A whole execution as a client sees it, after the promises of contract 2.7 were checked."""
 
+    ident = re.compile(r"^[0-9a-f]{32}$")  # what its id looks like
+
     def __init__(self, events):
         self.events = events
         kinds = [e.type for e in events]
@@ -406,7 +408,7 @@ class Run:
         assert len(ends) == 1, f"{len(ends)} terminal events: {kinds[-10:]}"
         assert kinds[-1] == ends[0], f"something follows the terminal event: {kinds[-10:]}"
         self.id = events[0].text
-        assert re.match(r"^[0-9a-f]{32}$", self.id), self.id
+        assert self.ident.match(self.id), self.id
         self.last = events[-1]
 
     def texts(self, kind):

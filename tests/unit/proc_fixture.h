@@ -70,9 +70,9 @@ static inline void fixture_start_with(struct fixture *fx, const struct procs_con
 	cfg.loop = fx->loop;
 	cfg.children = fx->children;
 	cfg.pool = fx->pool;
-	cfg.default_cwd = fx->cwd;
-	if (cfg.environ == NULL)
-		cfg.environ = fixture_environ;
+	cfg.launch.default_cwd = fx->cwd;
+	if (cfg.launch.environ == NULL)
+		cfg.launch.environ = fixture_environ;
 	fx->procs = procs_new(&cfg, &e);
 	assert_non_null(fx->procs);
 }

@@ -19,5 +19,6 @@ foreach(name jsonw linecut sse query glob multipart)
 	target_link_options(test_${name} PRIVATE -Wl,--wrap=malloc -Wl,--wrap=realloc)
 endforeach()
 
+# Says what the parser makes of a head; tests/http/test_h11_diff.py compares that with h11.
 add_executable(http1_check unit/http1_check.c)
 target_link_libraries(http1_check PRIVATE boxd_proto)

@@ -1,10 +1,19 @@
 # boxd_unit_test(...) lines of this layer
 boxd_unit_test(auth boxd_svc)
+boxd_unit_test(ticket boxd_svc)
+boxd_unit_test(ports boxd_svc)
+# It counts connections, and lets descriptors run out.
+target_link_options(test_ports PRIVATE -Wl,--wrap=connect,--wrap=socket)
 boxd_unit_test(environ boxd_svc)
+boxd_unit_test(launch boxd_svc)
+boxd_unit_test(session boxd_svc)
+boxd_unit_test(session_stop boxd_svc)
 boxd_unit_test(proc boxd_svc)
 boxd_unit_test(proc_stop boxd_svc)
 boxd_unit_test(proc_table boxd_svc)
-
+foreach(name pty pty_input pty_view pty_table)
+	boxd_unit_test(${name} boxd_svc)
+endforeach()
 boxd_unit_test(outhub boxd_svc)
 boxd_unit_test(outhub_disk boxd_svc)
 boxd_unit_test(outhub_random boxd_svc)

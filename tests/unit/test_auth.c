@@ -79,6 +79,57 @@ static void an_empty_token_opens_nothing(void **state)
 	assert_int_equal(auth_check_token(&p, &r, &e), -1);
 }
 
+/* ---- tickets ---- */
+
+static void only_what_a_browser_opens_without_headers_takes_a_ticket(void **state)
+{
+	static const struct {
+		bool get;
+		const char *path, *connection, *upgrade, *accept;
+		bool ok;
+	} rows[] = {
+		{true, "/command", NULL, NULL, NULL, false},
+		{true, "/command", NULL, NULL, "*/*", false},
+		{true, "/command", NULL, NULL, "text/html, application/json", false},
+		/* WebSocket */
+		{true, "/pty/x/ws", "Upgrade", "websocket", NULL, true},
+		{true, "/pty/x/ws", "keep-alive, upgrade", "WebSocket", NULL, true},
+		{true, "/pty/x/ws", "Upgrade", "h2c, websocket", NULL, true},
+		{true, "/pty/x/ws", "Upgrade", "websockets", NULL, false},
+		{true, "/pty/x/ws", "Upgrade", "h2c", NULL, false},
+		{true, "/pty/x/ws", "Upgrade", NULL, NULL, false},
+		{true, "/pty/x/ws", "keep-alive", "websocket", NULL, false},
+		{true, "/pty/x/ws", NULL, "websocket", NULL, false},
+		{false, "/pty/x/ws", "Upgrade", "websocket", NULL, false},
+		/* EventSource */
+		{true, "/command/x/events", NULL, NULL, "text/event-stream", true},
+		{true, "/command/x/events", NULL, NULL, "TEXT/Event-Stream;q=0.9, */*", true},
+		{true, "/command/x/events", NULL, NULL, "text/event-streams", false},
+		{true, "/command/x/events", NULL, NULL, "text/event", false},
+		{false, "/command", NULL, NULL, "text/event-stream", false},
+		/* the page */
+		{true, "/terminal", NULL, NULL, NULL, true},
+		{true, "/terminal/", NULL, NULL, "text/html", true},
+		{true, "/terminal//", NULL, NULL, NULL, false},
+		{true, "/terminals", NULL, NULL, NULL, false},
+		{true, "/terminal/x", NULL, NULL, NULL, false},
+		{true, "/x/terminal", NULL, NULL, NULL, false},
+		{false, "/terminal", NULL, NULL, NULL, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct auth_ticket_request r = {.get = rows[i].get,
+			.path = field(rows[i].path),
+			.connection = field(rows[i].connection),
+			.upgrade = field(rows[i].upgrade),
+			.accept = field(rows[i].accept)};
+
+		if (auth_takes_ticket(&r) != rows[i].ok)
+			fail_msg("row %zu: %s", i, rows[i].path);
+	}
+}
+
 /* ---- browser ---- */
 
 struct browser_row {
@@ -255,6 +306,7 @@ int main(void)
 		cmocka_unit_test(takes_the_token_in_either_header),
 		cmocka_unit_test(asks_for_nothing_without_a_token),
 		cmocka_unit_test(an_empty_token_opens_nothing),
+		cmocka_unit_test(only_what_a_browser_opens_without_headers_takes_a_ticket),
 		cmocka_unit_test(without_a_token_only_names_that_nobody_can_rebind),
 		cmocka_unit_test(any_name_will_do_with_a_token_or_a_star_or_a_unix_socket),
 		cmocka_unit_test(refuses_pages_of_other_origins),

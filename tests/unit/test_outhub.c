@@ -249,6 +249,30 @@ static void ends_followers_at_the_finish_and_bounded_readers_at_their_bound(void
 	rig_hub_end(&rig);
 }
 
+static void a_bound_that_is_set_while_a_reader_waits_ends_it_there(void **state)
+{
+	struct observer waiting = {0}, passed = {0};
+
+	(void)state;
+	rig_hub(&rig, false);
+	rig_append_text(&rig, OUTHUB_STDOUT, "of the run");
+	observer_attach(&waiting, &rig, 0, OUTHUB_FOLLOW);
+	observer_attach(&passed, &rig, 0, OUTHUB_FOLLOW);
+	observer_drain(&waiting, 100);
+	assert_int_equal(observer_read(&passed, 8), OUTHUB_DATA);
+	outhub_set_bound(waiting.rd, 10);
+	outhub_set_bound(passed.rd, 6);
+	rig_append_text(&rig, OUTHUB_STDOUT, ", of the next");
+	rig_turn(&rig);
+	assert_int_equal(waiting.ready, 1);
+	assert_int_equal(observer_read(&waiting, 100), OUTHUB_END);
+	assert_int_equal(waiting.at, 10);
+	assert_int_equal(observer_read(&passed, 100), OUTHUB_END);
+	observer_detach(&waiting);
+	observer_detach(&passed);
+	rig_hub_end(&rig);
+}
+
 static void a_seal_ends_bounded_readers_and_followers_wait_for_the_finish(void **state)
 {
 	struct observer follower = {0}, beyond = {0};
@@ -311,6 +335,24 @@ static void drops_the_oldest_for_age_without_a_disk(void **state)
 	rig_hub_end(&rig);
 }
 
+static void keeps_what_it_was_told_to_keep_instead_of_what_the_limits_say(void **state)
+{
+	enum { KEEP = 4 * RIG_MEMORY };
+
+	(void)state;
+	rig_hub(&rig, true);
+	outhub_keep(rig.hub, KEEP);
+	for (int i = 0; i < 40; i++)
+		rig_append(&rig, OUTHUB_STDOUT, KEEP / 16);
+	rig_settle(&rig);
+	assert_int_equal(outhub_disk(rig.hub), 0);
+	assert_int_equal(outhub_lost(rig.hub), 0);
+	assert_in_range(outhub_memory(rig.hub), KEEP / 2, KEEP + KEEP / 8);
+	assert_in_range(outhub_total(rig.hub) - outhub_oldest(rig.hub), KEEP / 2, KEEP);
+	assert_int_equal(rig_replay(&rig, 0), outhub_oldest(rig.hub));
+	rig_hub_end(&rig);
+}
+
 static void bounds_memory_also_when_every_byte_is_a_record(void **state)
 {
 	(void)state;
@@ -364,6 +406,71 @@ static void waits_for_its_owner_and_for_nobody_else(void **state)
 	assert_false(outhub_must_wait(rig.hub));
 	rig_turn(&rig);
 	assert_int_equal(rig.paced, 3); /* there and back: who saw the first needs the second */
+	observer_detach(&other);
+	rig_hub_end(&rig);
+}
+
+static void who_waits_to_be_the_owner_gets_his_turn_in_order(void **state)
+{
+	struct observer first = {0}, second = {0}, third = {0};
+
+	(void)state;
+	rig_limit(LIMIT_HUB_OWNER_WINDOW_BYTES, 20000);
+	rig_hub(&rig, false);
+	observer_attach(&first, &rig, 0, OUTHUB_FOLLOW);
+	outhub_queue_owner(first.rd);
+	rig_append(&rig, OUTHUB_STDOUT, 15000);
+	observer_attach(&second, &rig, rig.n, OUTHUB_FOLLOW);
+	observer_attach(&third, &rig, rig.n, OUTHUB_FOLLOW);
+	outhub_queue_owner(second.rd);
+	outhub_queue_owner(third.rd);
+	outhub_queue_owner(second.rd);
+	assert_false(outhub_must_wait(rig.hub));
+	rig_append(&rig, OUTHUB_STDOUT, 5001);
+	assert_true(outhub_must_wait(rig.hub)); /* for the first, 20001 behind */
+	observer_detach(&second);
+	assert_true(outhub_must_wait(rig.hub));
+	observer_detach(&first);
+	assert_false(outhub_must_wait(rig.hub)); /* the third is 5001 behind */
+	rig_append(&rig, OUTHUB_STDOUT, 15000);
+	assert_true(outhub_must_wait(rig.hub));
+	outhub_drop_owner(third.rd);
+	assert_false(outhub_must_wait(rig.hub));
+	observer_detach(&third);
+	rig_hub_end(&rig);
+}
+
+static void an_owner_that_gives_up_the_pace_goes_on_reading(void **state)
+{
+	struct observer owner = {0}, other = {0};
+
+	(void)state;
+	rig_limit(LIMIT_HUB_OWNER_WINDOW_BYTES, 20000);
+	rig_hub(&rig, false);
+	observer_attach(&owner, &rig, 0, OUTHUB_FOLLOW);
+	observer_attach(&other, &rig, 0, OUTHUB_FOLLOW);
+	outhub_set_owner(owner.rd);
+	rig_append(&rig, OUTHUB_STDOUT, 20001);
+	assert_true(outhub_must_wait(rig.hub));
+	outhub_drop_owner(other.rd);
+	assert_true(outhub_must_wait(rig.hub));
+	outhub_drop_owner(owner.rd);
+	assert_false(outhub_must_wait(rig.hub));
+	rig_append(&rig, OUTHUB_STDOUT, 300000);
+	assert_false(outhub_must_wait(rig.hub));
+	observer_drain(&owner, 1 << 20);
+	assert_int_equal(owner.gap_events, 1);
+	assert_int_equal(owner.at, rig.n);
+	outhub_set_owner(owner.rd);
+	rig_append(&rig, OUTHUB_STDOUT, 20001);
+	assert_true(outhub_must_wait(rig.hub));
+	observer_drain(&other, 1 << 20);
+	outhub_set_owner(other.rd);
+	assert_false(outhub_must_wait(rig.hub));
+	outhub_drop_owner(owner.rd);
+	rig_append(&rig, OUTHUB_STDOUT, 20001);
+	assert_true(outhub_must_wait(rig.hub));
+	observer_detach(&owner);
 	observer_detach(&other);
 	rig_hub_end(&rig);
 }
@@ -734,11 +841,15 @@ int main(void)
 		T(misses_no_append_that_happens_inside_a_callback),
 		T(calls_many_observers_in_slices),
 		T(ends_followers_at_the_finish_and_bounded_readers_at_their_bound),
+		T(a_bound_that_is_set_while_a_reader_waits_ends_it_there),
 		T(a_seal_ends_bounded_readers_and_followers_wait_for_the_finish),
 		T(an_empty_log_ends_too),
 		T(drops_the_oldest_for_age_without_a_disk),
+		T(keeps_what_it_was_told_to_keep_instead_of_what_the_limits_say),
 		T(bounds_memory_also_when_every_byte_is_a_record),
 		T(waits_for_its_owner_and_for_nobody_else),
+		T(who_waits_to_be_the_owner_gets_his_turn_in_order),
+		T(an_owner_that_gives_up_the_pace_goes_on_reading),
 		T(an_owner_at_its_end_paces_nobody),
 		T(one_large_read_costs_the_owner_nothing),
 		T(an_owner_loses_nothing_to_small_records),

@@ -151,8 +151,9 @@ static void the_file_goes_round_when_segments_are_small(void **state)
 		assert_int_equal(outhub_lost(rig.hub), 0);
 		assert_int_equal(outhub_file_place(outhub_spill_file(rig.hub),
 					 outhub_spill_file(rig.hub)->slots - 1) +
-					 outhub_store_page_max(),
-			(size_t)rows[i].log / outhub_store_page_max() * outhub_store_page_max());
+					 outhub_store_page_max(rig.hub),
+			(size_t)rows[i].log / outhub_store_page_max(rig.hub) *
+				outhub_store_page_max(rig.hub));
 		rig_hub_end(&rig);
 	}
 }

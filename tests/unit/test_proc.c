@@ -173,8 +173,8 @@ static void the_shell_is_bash_or_sh_or_the_one_asked_for(void **state)
 
 static void the_shell_is_found_in_the_childs_path(void **state)
 {
-	struct proc_env path = {"PATH", "/nonexistent"};
-	struct proc_spec spec = {.command = "echo hi", .envs = &path, .nenvs = 1};
+	struct launch_var path = {"PATH", "/nonexistent"};
+	struct proc_spec spec = {.command = "echo hi", .launch.envs = &path, .launch.nenvs = 1};
 	struct proc *p = start(&spec);
 
 	(void)state;
@@ -263,7 +263,7 @@ static void refuses_what_no_kernel_would_take(void **state)
 	const char *const empty[] = {NULL};
 	const char *const unnamed[] = {"", NULL};
 	const char *const too_big[] = {"echo", big, NULL};
-	struct proc_env bad_names[] = {{"", "x"}, {"A=B", "x"}};
+	struct launch_var bad_names[] = {{"", "x"}, {"A=B", "x"}};
 	struct proc_spec neither = {0}, both = {.command = ":", .argv = too_big},
 			 no_argv = {.argv = empty}, no_name = {.argv = unnamed},
 			 long_arg = {.argv = too_big}, long_command = {.command = big};
@@ -280,7 +280,8 @@ static void refuses_what_no_kernel_would_take(void **state)
 	big[131071] = '\0';
 	fixture_expect(&fx, &long_command, 0, "", "");
 	for (size_t i = 0; i < 2; i++) {
-		struct proc_spec spec = {.command = ":", .envs = &bad_names[i], .nenvs = 1};
+		struct proc_spec spec = {
+			.command = ":", .launch.envs = &bad_names[i], .launch.nenvs = 1};
 
 		refused(&spec, &ERR_BAD_BODY, "name");
 	}
@@ -290,9 +291,9 @@ static void refuses_what_no_kernel_would_take(void **state)
 static void refuses_what_is_over_a_limit(void **state)
 {
 	const char *const argv[] = {"true", "1", "2", NULL};
-	struct proc_env envs[] = {{"A", "1"}, {"B", "2"}, {"C", "3"}};
+	struct launch_var envs[] = {{"A", "1"}, {"B", "2"}, {"C", "3"}};
 	struct proc_spec many_args = {.argv = argv};
-	struct proc_spec many_envs = {.command = ":", .envs = envs, .nenvs = 3};
+	struct proc_spec many_envs = {.command = ":", .launch.envs = envs, .launch.nenvs = 3};
 	struct proc_spec timeout = {.command = ":", .timeout_ms = -1};
 
 	(void)state;
@@ -366,7 +367,7 @@ static void without_descriptors_nothing_is_left_behind(void **state)
 static void commands_get_back_what_the_daemon_was_started_with(void **state)
 {
 	const struct spawn_origin origin = {.nofile = {123, 456}, .nice = 7};
-	struct procs_config cfg = {.state_dir = -1, .origin = &origin};
+	struct procs_config cfg = {.state_dir = -1, .launch.origin = &origin};
 	struct proc_spec spec = {.shell = "/bin/sh", .command = "ulimit -Sn; ulimit -Hn; nice"};
 
 	(void)state;
@@ -381,13 +382,13 @@ static void the_request_overrides_the_file_and_the_file_the_daemon(void **state)
 {
 	static const char text[] = "FROM=file\nBOTH=file\nEXPANDED=<$FROM>\n";
 	static const char *const argv[] = {"printenv", "ODD NAME", "BOTH", NULL};
-	struct proc_env envs[] = {{"BOTH", "request"}, {"ODD NAME", "kept"}, {"BOTH", "last"}};
+	struct launch_var envs[] = {{"BOTH", "request"}, {"ODD NAME", "kept"}, {"BOTH", "last"}};
 	struct proc_spec spec = {.shell = "/bin/sh",
-		.envs = envs,
-		.nenvs = 3,
+		.launch.envs = envs,
+		.launch.nenvs = 3,
 		.command = "echo $FROM $BOTH $EXPANDED [$BOXD_TOKEN]"};
-	struct procs_config cfg = {.state_dir = -1, .envs_file = "proc_test.env"};
-	FILE *f = fopen(cfg.envs_file, "we");
+	struct procs_config cfg = {.state_dir = -1, .launch.envs_file = "proc_test.env"};
+	FILE *f = fopen(cfg.launch.envs_file, "we");
 
 	(void)state;
 	fputs(text, f);
@@ -395,7 +396,7 @@ static void the_request_overrides_the_file_and_the_file_the_daemon(void **state)
 	fixture_end(&fx);
 	fixture_start_with(&fx, &cfg);
 	fixture_expect(&fx, &spec, 0, "file last <daemon> []\n", "");
-	unlink(cfg.envs_file);
+	unlink(cfg.launch.envs_file);
 	fixture_expect(&fx, &spec, 0, "daemon last []\n", "");
 	spec.command = spec.shell = NULL;
 	spec.argv = argv;
@@ -404,7 +405,7 @@ static void the_request_overrides_the_file_and_the_file_the_daemon(void **state)
 
 static void the_directory_is_expanded_and_checked(void **state)
 {
-	struct proc_env envs[] = {{"SUB", "proc_dir"}, {"HOME", fx.cwd}};
+	struct launch_var envs[] = {{"SUB", "proc_dir"}, {"HOME", fx.cwd}};
 	char absolute[sizeof(fx.cwd) + 16];
 	const struct {
 		const char *cwd, *expected, *error;
@@ -430,9 +431,9 @@ static void the_directory_is_expanded_and_checked(void **state)
 	close(open("proc_file", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct proc_spec spec = {.shell = "/bin/sh",
-			.cwd = rows[i].cwd,
-			.envs = envs,
-			.nenvs = 2,
+			.launch.cwd = rows[i].cwd,
+			.launch.envs = envs,
+			.launch.nenvs = 2,
 			.command = "printf %s \"$(pwd -P)\""};
 
 		if (rows[i].error != NULL)
@@ -447,13 +448,13 @@ static void the_directory_is_expanded_and_checked(void **state)
 static void programs_learn_their_directory_from_pwd(void **state)
 {
 	static const char *const argv[] = {"printenv", "PWD", NULL};
-	struct proc_env pwd = {"PWD", "/mine"};
-	struct proc_spec spec = {.argv = argv, .cwd = "/usr"};
+	struct launch_var pwd = {"PWD", "/mine"};
+	struct proc_spec spec = {.argv = argv, .launch.cwd = "/usr"};
 
 	(void)state;
 	fixture_expect(&fx, &spec, 0, "/usr\n", "");
-	spec.envs = &pwd;
-	spec.nenvs = 1;
+	spec.launch.envs = &pwd;
+	spec.launch.nenvs = 1;
 	fixture_expect(&fx, &spec, 0, "/mine\n", "");
 }
 
@@ -461,34 +462,40 @@ static void another_user_gets_its_groups_and_home(void **state)
 {
 	static const char show[] =
 		"echo $(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME; echo x >/dev/stdout";
-	struct proc_env home = {"HOME", "/elsewhere"};
-	struct proc_spec spec = {
-		.shell = "/bin/sh", .cwd = "/", .command = show, .set_uid = true, .uid = 54321};
+	struct launch_var home = {"HOME", "/elsewhere"};
+	struct proc_spec spec = {.shell = "/bin/sh",
+		.launch.cwd = "/",
+		.command = show,
+		.launch.set_uid = true,
+		.launch.uid = 54321};
 
 	(void)state;
 	if (geteuid() != 0)
 		skip();
 	fixture_expect(&fx, &spec, 0, "54321 54321 54321 / 54321 54321\nx\n", "");
-	spec.set_gid = true;
-	spec.gid = 777;
+	spec.launch.set_gid = true;
+	spec.launch.gid = 777;
 	fixture_expect(&fx, &spec, 0, "54321 777 777 / 54321 54321\nx\n", "");
-	spec.envs = &home;
-	spec.nenvs = 1;
+	spec.launch.envs = &home;
+	spec.launch.nenvs = 1;
 	fixture_expect(&fx, &spec, 0, "54321 777 777 /elsewhere 54321 54321\nx\n", "");
 	/* The daemon's own user keeps the daemon's home. */
 	spec = (struct proc_spec){.shell = "/bin/sh",
-		.cwd = "/",
+		.launch.cwd = "/",
 		.command = "echo $(id -u) $HOME [$USER]",
-		.set_uid = true};
+		.launch.set_uid = true};
 	fixture_expect(&fx, &spec, 0, "0 /root []\n", "");
 }
 
 static void no_user_id_means_the_daemons(void **state)
 {
-	struct proc_spec gid = {.command = ":", .set_gid = true, .gid = 5};
-	struct proc_spec uid = {.command = ":", .set_uid = true, .uid = (uid_t)-1};
-	struct proc_spec both = {
-		.command = ":", .set_uid = true, .uid = 5, .set_gid = true, .gid = (gid_t)-1};
+	struct proc_spec gid = {.command = ":", .launch.set_gid = true, .launch.gid = 5};
+	struct proc_spec uid = {.command = ":", .launch.set_uid = true, .launch.uid = (uid_t)-1};
+	struct proc_spec both = {.command = ":",
+		.launch.set_uid = true,
+		.launch.uid = 5,
+		.launch.set_gid = true,
+		.launch.gid = (gid_t)-1};
 
 	(void)state;
 	refused(&gid, &ERR_BAD_BODY, "gid needs a uid");
@@ -499,10 +506,10 @@ static void no_user_id_means_the_daemons(void **state)
 static void a_directory_closed_to_the_user_is_a_start_error(void **state)
 {
 	struct proc_spec spec = {.shell = "/bin/sh",
-		.cwd = "proc_closed",
+		.launch.cwd = "proc_closed",
 		.command = ":",
-		.set_uid = true,
-		.uid = 54321};
+		.launch.set_uid = true,
+		.launch.uid = 54321};
 
 	(void)state;
 	if (geteuid() != 0)

@@ -335,7 +335,7 @@ static void shutdown_shortens_the_grace_of_an_interrupt_before(void **state)
 	assert_int_equal(proc_exit_record(p)->signal, SIGKILL);
 }
 
-static void kill_all_ends_every_grace(void **state)
+static void a_second_shutdown_ends_every_grace(void **state)
 {
 	int64_t before = clock_mono_ms();
 	struct proc *p[3];
@@ -346,7 +346,7 @@ static void kill_all_ends_every_grace(void **state)
 		p[i] = start_ready("trap '' TERM; echo 1; while :; do sleep 0.05; done");
 	stop(p[0], 60000);
 	procs_shutdown(fx.procs, 60000, on_done, &done);
-	procs_kill_all(fx.procs);
+	procs_shutdown(fx.procs, 0, on_done, &done);
 	fixture_wait_for(&fx, is_done, &done);
 	assert_true(clock_mono_ms() - before < 5000);
 	for (int i = 0; i < 3; i++)
@@ -376,7 +376,7 @@ int main(void)
 		TEST(shutdown_kills_who_ignores_it),
 		TEST(shutdown_waits_for_survivors_of_a_leader_that_obeyed),
 		TEST(shutdown_shortens_the_grace_of_an_interrupt_before),
-		TEST(kill_all_ends_every_grace),
+		TEST(a_second_shutdown_ends_every_grace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

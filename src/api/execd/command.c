@@ -1,12 +1,12 @@
 /* The command resource (contract 1.19-1.22): start, list, status, logs, events, interrupt. */
 #include <string.h>
 
-#include "boxd/clock.h"
 #include "boxd/limits.h"
 #include "boxd/query.h"
 #include "boxd/reply.h"
 #include "boxd/utf8.h"
 #include "command_internal.h"
+#include "send_internal.h"
 
 #define COMMAND_TEXT_MAX 512
 /* Of each command text in the list: a thousand whole ones could be gigabytes of JSON. */
@@ -51,52 +51,29 @@ static struct proc *command_find(const struct route_match *m, struct str id, str
 	return p;
 }
 
-static void command_put_time(struct jsonw *w, const char *key, int64_t ms)
-{
-	char text[CLOCK_RFC3339_LEN + 1];
-
-	clock_rfc3339(ms, text);
-	jsonw_key(w, key);
-	jsonw_str(w, text);
-}
-
-static void command_put_int(struct jsonw *w, const char *key, int64_t v)
-{
-	jsonw_key(w, key);
-	jsonw_int(w, v);
-}
-
-static void command_put_bool(struct jsonw *w, const char *key, bool v)
-{
-	jsonw_key(w, key);
-	jsonw_bool(w, v);
-}
-
-static void command_put_exit(struct jsonw *w, const struct proc *p, const struct proc_exit *x)
+static void command_put_exit(struct send *out, const struct proc *p, const struct proc_exit *x)
 {
 	char text[COMMAND_TEXT_MAX];
 
-	command_put_int(w, "exit_code", x->timed_out ? -1 : x->code);
+	send_int(out, "exit_code", x->timed_out ? -1 : x->code);
 	proc_describe(p, text, sizeof(text));
-	if (text[0] != '\0') {
-		jsonw_key(w, "error");
-		jsonw_str(w, text);
-	}
+	if (text[0] != '\0')
+		send_str(out, "error", text);
 	if (x->signal != 0)
-		command_put_int(w, "signal", x->signal);
-	command_put_time(w, "finished_at", proc_finished_ms(p));
-	command_put_bool(w, "timed_out", x->timed_out);
-	command_put_bool(w, "oom_killed", x->oom_killed);
-	command_put_bool(w, "interrupted", x->interrupted);
-	command_put_bool(w, "core_dumped", x->core_dumped);
-	command_put_int(w, "duration_ms", x->wall_ms);
-	command_put_int(w, "cpu_user_ms", x->user_ms);
-	command_put_int(w, "cpu_system_ms", x->system_ms);
-	command_put_int(w, "max_rss_kib", x->max_rss_kib);
+		send_int(out, "signal", x->signal);
+	send_time(out, "finished_at", proc_finished_ms(p));
+	send_bool(out, "timed_out", x->timed_out);
+	send_bool(out, "oom_killed", x->oom_killed);
+	send_bool(out, "interrupted", x->interrupted);
+	send_bool(out, "core_dumped", x->core_dumped);
+	send_int(out, "duration_ms", x->wall_ms);
+	send_int(out, "cpu_user_ms", x->user_ms);
+	send_int(out, "cpu_system_ms", x->system_ms);
+	send_int(out, "max_rss_kib", x->max_rss_kib);
 }
 
 /* A long text is cut to `max` bytes, not inside a character, and marked. */
-static void command_put_content(struct jsonw *w, const struct proc *p, size_t max)
+static void command_put_content(struct send *out, const struct proc *p, size_t max)
 {
 	const char *text = proc_command(p);
 	size_t n = strlen(text);
@@ -104,59 +81,46 @@ static void command_put_content(struct jsonw *w, const struct proc *p, size_t ma
 
 	if (cut)
 		n = max - utf8_incomplete_tail((const uint8_t *)text, max);
-	jsonw_key(w, "content");
-	jsonw_str_n(w, text, n);
+	jsonw_key(&out->w, "content");
+	jsonw_str_n(&out->w, text, n);
 	if (cut)
-		command_put_bool(w, "content_truncated", true);
+		send_bool(out, "content_truncated", true);
 }
 
 /* The record of contract 1.21, and what boxd knows beyond it. */
-static void command_put_status(struct jsonw *w, struct proc *p, size_t content_max)
+static void command_put_status(struct send *out, struct proc *p, size_t content_max)
 {
 	const struct proc_exit *x = proc_exit_record(p);
 	const struct outhub *hub = proc_hub(p);
 
-	jsonw_object(w);
-	jsonw_key(w, "id");
-	jsonw_str(w, proc_id(p));
-	command_put_content(w, p, content_max);
-	command_put_bool(w, "running", proc_running(p));
-	command_put_time(w, "started_at", proc_started_ms(p));
+	jsonw_object(&out->w);
+	send_str(out, "id", proc_id(p));
+	command_put_content(out, p, content_max);
+	send_bool(out, "running", proc_running(p));
+	send_time(out, "started_at", proc_started_ms(p));
 	if (x != NULL)
-		command_put_exit(w, p, x);
+		command_put_exit(out, p, x);
 	else if (proc_pid(p) != 0)
-		command_put_int(w, "pid", proc_pid(p));
-	command_put_int(w, "stdout_bytes", (int64_t)outhub_bytes(hub, OUTHUB_STDOUT));
-	command_put_int(w, "stderr_bytes", (int64_t)outhub_bytes(hub, OUTHUB_STDERR));
-	command_put_int(w, "log_oldest", (int64_t)outhub_oldest(hub));
-	command_put_int(w, "log_end", (int64_t)outhub_total(hub));
-	command_put_int(w, "log_lost", (int64_t)outhub_lost(hub));
-	command_put_bool(w, "pipes_open", proc_pipes_open(p));
-	jsonw_object_end(w);
-}
-
-static int command_send_json(struct req *r, struct jsonw *w, struct buf *body, struct err *e)
-{
-	int res = jsonw_end(w);
-
-	if (res == 0)
-		reply_body(
-			r, 200, "application/json; charset=utf-8", buf_data(body), buf_len(body));
-	buf_fini(body);
-	return res == 0 ? 0 : err_set(e, &ERR_UNAVAILABLE, "out of memory");
+		send_int(out, "pid", proc_pid(p));
+	send_int(out, "stdout_bytes", (int64_t)outhub_bytes(hub, OUTHUB_STDOUT));
+	send_int(out, "stderr_bytes", (int64_t)outhub_bytes(hub, OUTHUB_STDERR));
+	send_int(out, "log_oldest", (int64_t)outhub_oldest(hub));
+	send_int(out, "log_end", (int64_t)outhub_total(hub));
+	send_int(out, "log_lost", (int64_t)outhub_lost(hub));
+	send_bool(out, "pipes_open", proc_pipes_open(p));
+	jsonw_object_end(&out->w);
 }
 
 static int command_get_status(struct req *r, const struct route_match *m, struct err *e)
 {
 	struct proc *p = command_find(m, m->param[0], e);
-	struct buf body = {0};
-	struct jsonw w;
+	struct send out;
 
 	if (p == NULL)
 		return -1;
-	jsonw_begin(&w, &body);
-	command_put_status(&w, p, SIZE_MAX);
-	return command_send_json(r, &w, &body, e);
+	send_begin(&out);
+	command_put_status(&out, p, SIZE_MAX);
+	return send_json(&out, r, 200, e);
 }
 
 static void command_list_one(struct proc *p, void *arg)
@@ -166,14 +130,13 @@ static void command_list_one(struct proc *p, void *arg)
 
 static int command_get_list(struct req *r, const struct route_match *m, struct err *e)
 {
-	struct buf body = {0};
-	struct jsonw w;
+	struct send out;
 
-	jsonw_begin(&w, &body);
-	jsonw_array(&w);
-	procs_each(m->app->procs, command_list_one, &w);
-	jsonw_array_end(&w);
-	return command_send_json(r, &w, &body, e);
+	send_begin(&out);
+	jsonw_array(&out.w);
+	procs_each(m->app->procs, command_list_one, &out);
+	jsonw_array_end(&out.w);
+	return send_json(&out, r, 200, e);
 }
 
 /* ---- output ---- */
@@ -238,26 +201,38 @@ static int command_get_events(struct req *r, const struct route_match *m, struct
 
 /* ---- interrupt ---- */
 
+/* The id of a session means the run that goes on in it (contract 1.20). */
+static int command_interrupt(const struct route_match *m, struct str id, struct err *e)
+{
+	struct session *s = session_find(m->app->sessions, id.p, id.n);
+	struct proc *p;
+
+	if (s != NULL)
+		return session_interrupt(s, e);
+	p = command_find(m, id, e);
+	return p == NULL ? -1 : proc_stop(p, limit(LIMIT_PROC_GRACE_MS), e);
+}
+
 static int command_delete(struct req *r, const struct route_match *m, struct err *e)
 {
-	struct buf id = {0};
-	struct proc *p = NULL;
+	struct buf value = {0};
+	int res = -1;
 
-	switch (query_get(req_query(r), "id", 0, &id)) {
+	switch (query_get(req_query(r), "id", 0, &value)) {
 	case QUERY_FOUND: break;
 	case QUERY_NO_MEM: return err_set(e, &ERR_UNAVAILABLE, "out of memory");
 	case QUERY_ABSENT:
 	case QUERY_BAD: break;
 	}
-	if (buf_len(&id) == 0)
+	if (buf_len(&value) == 0)
 		err_set(e, &ERR_MISSING_QUERY, "the query parameter id is required");
 	else
-		p = command_find(m, (struct str){(const char *)buf_data(&id), buf_len(&id)}, e);
-	buf_fini(&id);
-	if (p == NULL || proc_stop(p, limit(LIMIT_PROC_GRACE_MS), e) < 0)
-		return -1;
-	reply_empty(r, 200);
-	return 0;
+		res = command_interrupt(
+			m, (struct str){(const char *)buf_data(&value), buf_len(&value)}, e);
+	buf_fini(&value);
+	if (res == 0)
+		reply_empty(r, 200);
+	return res;
 }
 
 const struct route execd_routes_command[] = {

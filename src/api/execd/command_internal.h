@@ -9,12 +9,13 @@
 #include "boxd/req.h"
 #include "boxd/router.h"
 #include "boxd/sse.h"
+#include "launch_internal.h"
 
 /* The body of POST /command. Strings belong to root. */
 struct command_params {
 	struct json *root;
-	const char **argv;     /* owned */
-	struct proc_env *envs; /* owned */
+	const char **argv; /* owned */
+	struct launch_params launch;
 	struct proc_spec spec; /* points into the three above */
 	bool background;
 	bool kill_on_disconnect;
@@ -27,15 +28,6 @@ struct command_params {
 int command_params_parse(struct command_params *p, struct str body, struct err *e)
 	__attribute__((warn_unused_result, nonnull));
 void command_params_fini(struct command_params *p) __attribute__((nonnull));
-
-/* command_events.c: the events of contract 2.2 and 2.3. All return 0, or -1 when memory is out. */
-int command_event_init(struct buf *out, enum sse_form form, const struct proc *p);
-int command_event_ping(struct buf *out, enum sse_form form);
-int command_event_gap(struct buf *out, enum sse_form form, uint64_t id, uint64_t dropped);
-/* The terminal event: execution_complete, or error; nothing but the truth of the exit record. */
-int command_event_end(struct buf *out, enum sse_form form, const struct proc *p);
-/* Of a background start: complete, without a time (contract 4.2). */
-int command_event_started(struct buf *out, enum sse_form form);
 
 /*
  * command_stream.c: begins the event stream that answers r. With `owner` the stream paces the

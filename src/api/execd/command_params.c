@@ -37,54 +37,6 @@ static int params_parse_argv(struct command_params *p, struct err *e)
 	return 0;
 }
 
-static int params_parse_envs(struct command_params *p, struct err *e)
-{
-	const struct json *map = json_get(p->root, "envs");
-	size_t n = json_count(map);
-
-	if (map == NULL)
-		return 0;
-	if (!json_is_object(map))
-		return err_set(e, &ERR_BAD_BODY, "envs must be an object of strings");
-	if (n > limit_size(LIMIT_PROC_ENVS))
-		return err_set(e, &ERR_BAD_BODY, "envs has more than %zu variables",
-			limit_size(LIMIT_PROC_ENVS));
-	p->envs = calloc(n + 1, sizeof(*p->envs));
-	if (p->envs == NULL)
-		return err_set(e, &ERR_UNAVAILABLE, "out of memory");
-	n = 0;
-	for (const struct json *v = json_first(map); v != NULL; v = json_next(v)) {
-		const char *value = json_str(v);
-
-		if (json_is_null(v))
-			continue;
-		if (value == NULL)
-			return err_set(e, &ERR_BAD_BODY, "envs must be an object of strings");
-		p->envs[n].name = json_key(v);
-		p->envs[n++].value = value;
-	}
-	p->spec.envs = p->envs;
-	p->spec.nenvs = n;
-	return 0;
-}
-
-static int params_parse_ids(struct command_params *p, struct err *e)
-{
-	int64_t uid = -1, gid = -1;
-
-	/* The highest value means "leave it" to the kernel, so it is no id. */
-	if (json_get_int(p->root, "uid", 0, UINT32_MAX - 1, &uid, e) < 0 ||
-		json_get_int(p->root, "gid", 0, UINT32_MAX - 1, &gid, e) < 0)
-		return -1;
-	if (gid >= 0 && uid < 0)
-		return err_set(e, &ERR_BAD_BODY, "gid needs uid");
-	p->spec.set_uid = uid >= 0;
-	p->spec.set_gid = gid >= 0;
-	p->spec.uid = (uid_t)(uid >= 0 ? uid : 0);
-	p->spec.gid = (gid_t)(gid >= 0 ? gid : 0);
-	return 0;
-}
-
 static int params_parse_disconnect(struct command_params *p, struct err *e)
 {
 	const char *what = NULL;
@@ -130,14 +82,14 @@ int command_params_parse(struct command_params *p, struct str body, struct err *
 					      : "the body must be an object");
 	if (json_get_str(p->root, "command", &p->spec.command, e) < 0 ||
 		json_get_str(p->root, "shell", &p->spec.shell, e) < 0 ||
-		json_get_str(p->root, "cwd", &p->spec.cwd, e) < 0 ||
 		json_get_bool(p->root, "background", &p->background, e) < 0 ||
 		json_get_int(p->root, "timeout", 0, limit(LIMIT_PROC_TIMEOUT_MAX_MS),
 			&p->spec.timeout_ms, e) < 0 ||
 		params_parse_argv(p, e) < 0 || params_check_program(p, e) < 0 ||
-		params_parse_envs(p, e) < 0 || params_parse_ids(p, e) < 0 ||
+		launch_params_parse(&p->launch, p->root, e) < 0 ||
 		params_parse_disconnect(p, e) < 0)
 		return -1;
+	p->spec.launch = p->launch.spec;
 	/* One pipe keeps the true order of both streams, which is what a log is read for. */
 	p->spec.merge = p->background;
 	return 0;
@@ -146,6 +98,6 @@ int command_params_parse(struct command_params *p, struct str body, struct err *
 void command_params_fini(struct command_params *p)
 {
 	free(p->argv);
-	free(p->envs);
+	launch_params_fini(&p->launch);
 	json_free(p->root);
 }

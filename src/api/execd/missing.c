@@ -5,15 +5,10 @@
 #include "boxd/router.h"
 
 const struct route execd_routes_missing[] = {
-	{HTTP_POST, "/session", ROUTE_MISSING, NULL},
-	{HTTP_POST, "/session/*", ROUTE_MISSING, NULL},
 	{HTTP_POST, "/code", ROUTE_MISSING, NULL},
 	{HTTP_POST, "/code/*", ROUTE_MISSING, NULL},
 	{HTTP_GET, "/metrics", ROUTE_MISSING, NULL},
 	{HTTP_GET, "/metrics/*", ROUTE_MISSING, NULL},
-	{HTTP_POST, "/pty", ROUTE_MISSING, NULL},
-	{HTTP_GET, "/pty/*", ROUTE_MISSING, NULL},
-	{HTTP_GET, "/proxy/*", ROUTE_MISSING, NULL},
 	{HTTP_GET, "/v1/isolated/*", ROUTE_MISSING, NULL},
 	{0},
 };
