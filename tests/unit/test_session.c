@@ -146,6 +146,7 @@ static void posix_shells_keep_their_state(void **state)
 		expect_code(&fx, s, "if", 2, "", NULL);
 		expect(&fx, s, "echo still", "still\n");
 	}
+	unlink(ash);
 	free(busybox);
 }
 
