@@ -109,7 +109,7 @@ def test_a_dead_port(shared):
 def test_a_server_on_ipv6_alone_is_found(shared):
     def serve(peer):
         peer.read()
-        peer.answer(b"six")
+        peer.answer(b"six", fields=[("Connection", "close")])
     with Upstream(serve, host="::1") as up:
         assert through(shared, up.port).body == b"six"
         assert through(shared, up.port, "/", "POST", body=b"b").body == b"six"
