@@ -57,6 +57,9 @@ struct launch {
 int launch_prepare(struct launch *l, const struct launch_config *cfg,
 	const struct launch_spec *spec, struct err *e) __attribute__((warn_unused_result, nonnull));
 
+/* Does the client give this variable? */
+bool launch_env_given(const struct launch_spec *spec, const char *name) __attribute__((nonnull));
+
 /* Sets a variable unless the client, the env file or the daemon's environment has it. -1: memory.
  */
 int launch_default_env(struct launch *l, const char *name, const char *value)

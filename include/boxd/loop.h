@@ -14,6 +14,7 @@
 
 #include "boxd/err.h"
 
+struct event;
 struct event_base;
 struct loop;
 
@@ -88,6 +89,9 @@ struct loop_timer *loop_timer_new(struct loop *l, int64_t period_ms, void (*fn)(
 	void *arg) __attribute__((warn_unused_result, nonnull(1, 3)));
 /* Also from inside fn. NULL is fine. */
 void loop_timer_free(struct loop_timer *t);
+
+/* Adds a libevent timer that fires in ms; one that is pending is moved. */
+void loop_arm(struct event *ev, int64_t ms) __attribute__((nonnull));
 
 /*
  * A buffer for one read(2) at a time, of *n bytes. Its content is good until the callback returns

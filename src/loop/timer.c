@@ -1,7 +1,7 @@
 /*
- * Periodic timers for layers that do not see libevent. Those of one period share a queue
- * (libevent's common timeouts) instead of the timer heap: ten thousand idle streams re-arm in
- * constant time.
+ * Timers: one-shot ones of those who see libevent are only armed here; periodic ones are for layers
+ * that do not. Those of one period share a queue (libevent's common timeouts) instead of the timer
+ * heap: ten thousand idle streams re-arm in constant time.
  */
 #include <event2/event.h>
 #include <stdlib.h>
@@ -51,4 +51,11 @@ void loop_timer_free(struct loop_timer *t)
 	if (t->ev != NULL)
 		event_free(t->ev);
 	free(t);
+}
+
+void loop_arm(struct event *ev, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+	event_add(ev, &tv);
 }

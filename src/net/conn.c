@@ -37,10 +37,9 @@
 static void conn_arm(struct conn *c, int64_t now)
 {
 	int64_t ms = c->deadline_ms > now ? c->deadline_ms - now : 0;
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
 	c->armed_ms = c->deadline_ms;
-	evtimer_add(&c->timer, &tv);
+	loop_arm(&c->timer, ms);
 }
 
 void conn_set_deadline(struct conn *c, int64_t after_ms)

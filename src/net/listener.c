@@ -159,10 +159,8 @@ static bool listener_fds_short(const struct listener *l)
 
 static void listener_pause_for(struct server *s, int64_t ms)
 {
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-
 	listener_pause(s);
-	evtimer_add(&s->resume, &tv);
+	loop_arm(&s->resume, ms);
 }
 
 static void listener_on_accept(evutil_socket_t fd, short what, void *arg)

@@ -30,10 +30,9 @@
 static void upstream_link_arm(struct upstream_link *l, int64_t now)
 {
 	int64_t ms = l->deadline_ms > now ? l->deadline_ms - now : 0;
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
 	l->armed_ms = l->deadline_ms;
-	evtimer_add(&l->timer, &tv);
+	loop_arm(&l->timer, ms);
 }
 
 void upstream_link_set_deadline(struct upstream_link *l, int64_t after_ms)

@@ -124,13 +124,6 @@ static void wsconn_finish(void *arg)
 
 /* ---- time ---- */
 
-static void wsconn_arm(struct wsconn *ws, int64_t ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-
-	event_add(&ws->deadline, &tv);
-}
-
 /* Armed lazily: input only notes its time, and the timer that fires too early is armed again. */
 static void wsconn_on_deadline(evutil_socket_t fd, short what, void *arg)
 {
@@ -145,7 +138,7 @@ static void wsconn_on_deadline(evutil_socket_t fd, short what, void *arg)
 		ws->heard_ms = now;
 	due = ws->state == WSCONN_CLOSING ? ws->close_ms : ws->heard_ms + limit(LIMIT_WS_IDLE_MS);
 	if (now < due) {
-		wsconn_arm(ws, due - now);
+		loop_arm(&ws->deadline, due - now);
 		return;
 	}
 	log_info("ws", "peer dropped reason=%s",
@@ -243,7 +236,7 @@ static struct wsconn *wsconn_new(struct loop *l, const struct wsconn_callbacks *
 		wsconn_free(ws);
 		return NULL;
 	}
-	wsconn_arm(ws, limit(LIMIT_WS_IDLE_MS));
+	loop_arm(&ws->deadline, limit(LIMIT_WS_IDLE_MS));
 	return ws;
 }
 
@@ -364,7 +357,7 @@ void wsconn_close(struct wsconn *ws, uint16_t code, const char *reason)
 	wsconn_put_close(ws, code, reason);
 	ws->state = WSCONN_CLOSING;
 	ws->close_ms = clock_mono_ms() + ms;
-	wsconn_arm(ws, ms);
+	loop_arm(&ws->deadline, ms);
 	/* The peer's close frame comes behind what was left in the socket. */
 	wsconn_resume(ws);
 }

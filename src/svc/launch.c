@@ -136,7 +136,7 @@ int launch_default_env(struct launch *l, const char *name, const char *value)
 
 /* ---- directory ---- */
 
-static bool launch_env_given(const struct launch_spec *spec, const char *name)
+bool launch_env_given(const struct launch_spec *spec, const char *name)
 {
 	for (size_t i = 0; i < spec->nenvs; i++)
 		if (strcmp(spec->envs[i].name, name) == 0)

@@ -177,9 +177,4 @@ void proc_oom_init(struct proc_oom *o, const char *root);
 /* Has it grown since the last look? */
 bool proc_oom_moved(struct proc_oom *o);
 
-/* ---- shared helpers ---- */
-
-/* Arms a libevent timer. */
-void proc_timer_add(struct event *ev, int64_t ms);
-
 #endif

@@ -186,7 +186,7 @@ void proc_drain(struct proc *p)
 		proc_pipe_pace(pipe);
 	}
 	if (p->waiting != 0)
-		proc_timer_add(&p->linger, limit(LIMIT_PROC_LINGER_MS));
+		loop_arm(&p->linger, limit(LIMIT_PROC_LINGER_MS));
 	proc_settle(p);
 }
 

@@ -167,7 +167,7 @@ static void proc_begin(struct proc *p, struct proc_launch *l, pid_t pid)
 			proc_pipe_open(p, s, steal_fd(&l->ours[s]));
 	}
 	if (p->timeout_ms > 0)
-		proc_timer_add(&p->timeout, p->timeout_ms);
+		loop_arm(&p->timeout, p->timeout_ms);
 	proc_enter(p, PROC_ACTIVE);
 	log_info("proc", "start id=%s pid=%ld uid=%lu merge=%d", p->id, (long)pid,
 		(unsigned long)(plan->set_ids ? plan->uid : geteuid()), l->spec->merge);

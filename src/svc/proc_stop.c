@@ -104,7 +104,7 @@ static void proc_grace_arm(struct proc *p)
 
 	if (p->ps->stopping && proc_is_reaped(p) && left > PROC_SHUTDOWN_LOOK_MS)
 		left = PROC_SHUTDOWN_LOOK_MS;
-	proc_timer_add(&p->grace, left > 0 ? left : 0);
+	loop_arm(&p->grace, left > 0 ? left : 0);
 }
 
 /* Earlier than before, if it runs already. */

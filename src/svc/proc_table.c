@@ -79,13 +79,6 @@ struct proc *proc_find(struct procs *ps, const char *id, size_t id_len)
 
 /* ---- one proc ---- */
 
-void proc_timer_add(struct event *ev, int64_t ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	evtimer_add(ev, &tv);
-}
-
 static void proc_free(struct proc *p)
 {
 	assert(p->refs == 0);
@@ -263,7 +256,7 @@ static void procs_on_evict(void *arg)
 	if (p != NULL && !evtimer_pending(&ps->age, NULL)) {
 		int64_t left = p->settled_ms + max_age - now;
 
-		proc_timer_add(&ps->age, left > 0 ? left : 1);
+		loop_arm(&ps->age, left > 0 ? left : 1);
 	}
 }
 

@@ -148,7 +148,6 @@ struct ptys {
 
 /* ---- pty_table.c ---- */
 
-void pty_timer_add(struct event *ev, int64_t ms) __attribute__((nonnull));
 /* Puts it where it belongs now, after its shell or its viewers changed. */
 void pty_settle(struct pty *t) __attribute__((nonnull));
 /* Forgets the id: from now on it is GONE. Viewers are told when its shell has ended. */

@@ -302,7 +302,7 @@ void pty_drain(struct pty *t)
 		pty_source_pace(s);
 		loop_defer_bulk(t->ps->cfg.loop, &s->read);
 	}
-	pty_timer_add(&t->timer, limit(LIMIT_PROC_LINGER_MS));
+	loop_arm(&t->timer, limit(LIMIT_PROC_LINGER_MS));
 	pty_drain_check(t);
 }
 

@@ -75,15 +75,6 @@ static int pty_prepare_shell(const struct pty *t, struct pty_launch *l, struct e
 	return 0;
 }
 
-static bool pty_env_given(const struct launch_spec *spec, const char *name)
-{
-	for (size_t i = 0; i < spec->nenvs; i++) {
-		if (strcmp(spec->envs[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The size of the daemon's own terminal, if it had one: programs would believe it, not the kernel.
  */
 static void pty_drop_sizes(struct launch *l)
@@ -99,7 +90,7 @@ static void pty_drop_sizes(struct launch *l)
 			size_t len = strlen(names[k]);
 
 			drop = drop || (strncmp(env[i], names[k], len) == 0 && env[i][len] == '=' &&
-					       !pty_env_given(l->spec, names[k]));
+					       !launch_env_given(l->spec, names[k]));
 		}
 		if (!drop)
 			env[kept++] = env[i];
@@ -274,7 +265,7 @@ void pty_kill(struct pty *t)
 	}
 	t->ps->kills++;
 	if (!reaped)
-		pty_timer_add(&t->timer, limit(LIMIT_PROC_GRACE_MS));
+		loop_arm(&t->timer, limit(LIMIT_PROC_GRACE_MS));
 }
 
 void pty_abandon_kill(struct pty *t)
@@ -352,9 +343,9 @@ static void ptys_check_done(struct ptys *ps)
 		event_del(&ps->grace);
 		loop_defer(ps->cfg.loop, &ps->done);
 	} else {
-		pty_timer_add(&ps->grace, left < 0                      ? 0
-					  : left < PTY_SHUTDOWN_LOOK_MS ? left
-									: PTY_SHUTDOWN_LOOK_MS);
+		loop_arm(&ps->grace, left < 0                      ? 0
+				     : left < PTY_SHUTDOWN_LOOK_MS ? left
+								   : PTY_SHUTDOWN_LOOK_MS);
 	}
 }
 
@@ -381,7 +372,7 @@ static void ptys_hang_up(struct ptys *ps, int64_t left_ms)
 		if (t->state == PTY_RUNNING)
 			pty_hang_up(t);
 	}
-	pty_timer_add(&ps->grace, left_ms < PTY_HANG_UP_MS ? left_ms : PTY_HANG_UP_MS);
+	loop_arm(&ps->grace, left_ms < PTY_HANG_UP_MS ? left_ms : PTY_HANG_UP_MS);
 }
 
 void ptys_on_grace(evutil_socket_t fd, short what, void *arg)

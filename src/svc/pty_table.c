@@ -15,13 +15,6 @@
 #include "boxd/log.h"
 #include "pty_internal.h"
 
-void pty_timer_add(struct event *ev, int64_t ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	evtimer_add(ev, &tv);
-}
-
 static struct pty_bucket *pty_bucket(struct ptys *ps, const char *id)
 {
 	uint64_t h;
@@ -129,7 +122,7 @@ static void ptys_arm(struct ptys *ps, int64_t at_ms)
 	if (evtimer_pending(&ps->age, NULL) && ps->age_at_ms <= at_ms)
 		return;
 	ps->age_at_ms = at_ms;
-	pty_timer_add(&ps->age, left > 0 ? left : 0);
+	loop_arm(&ps->age, left > 0 ? left : 0);
 }
 
 static void pty_too_old(struct pty *t)

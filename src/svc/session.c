@@ -29,13 +29,6 @@ static int session_no_memory(struct err *e)
 	return err_set(e, &ERR_UNAVAILABLE, "out of memory");
 }
 
-void session_timer_add(struct event *ev, int64_t ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	evtimer_add(ev, &tv);
-}
-
 /* ---- the copy of a spec ---- */
 
 static void session_copy_fini(struct session_copy *c)
@@ -259,7 +252,7 @@ void session_info(const struct session *s, struct session_info *out)
 void session_idle_start(struct session *s)
 {
 	if (limit(LIMIT_SESSION_IDLE_MS) > 0 && !s->ending)
-		session_timer_add(&s->idle, limit(LIMIT_SESSION_IDLE_MS));
+		loop_arm(&s->idle, limit(LIMIT_SESSION_IDLE_MS));
 }
 
 /* ---- the end ---- */
@@ -346,7 +339,7 @@ static void sessions_on_look(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	session_timer_add(&ss->look, SESSION_LOOK_MS);
+	loop_arm(&ss->look, SESSION_LOOK_MS);
 	for (s = TAILQ_FIRST(&ss->ending); s != NULL; s = after) {
 		after = TAILQ_NEXT(s, link);
 		if (late && !s->killed && !session_is_over(s))
@@ -378,7 +371,7 @@ void sessions_shutdown(struct sessions *ss, int64_t grace_ms, void (*on_done)(vo
 	ss->on_done_arg = arg;
 	while ((s = TAILQ_FIRST(&ss->live)) != NULL)
 		session_hang_up(s);
-	session_timer_add(&ss->look, 0);
+	loop_arm(&ss->look, 0);
 	sessions_check_done(ss);
 }
 

@@ -184,7 +184,6 @@ struct sessions {
 
 /* ---- session.c ---- */
 
-void session_timer_add(struct event *ev, int64_t ms);
 /* Frees one that is ending when nothing is left of it, and tells a shutdown. */
 void session_check_gone(struct session *s);
 /* It runs nothing: counts until LIMIT_SESSION_IDLE_MS. */

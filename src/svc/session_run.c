@@ -208,7 +208,7 @@ static void session_run_begin(struct session *s, struct session_run *r)
 	s->since = ptree_now();
 	/* What background jobs have written until now belongs to no run. */
 	session_pipes_take(s);
-	session_timer_add(&s->timeout, r->timeout_ms);
+	loop_arm(&s->timeout, r->timeout_ms);
 	if (session_feed_run(s, r) < 0) {
 		s->run = NULL;
 		event_del(&s->timeout);
@@ -282,7 +282,7 @@ static void session_run_settle(struct session *s, bool late)
 	session_pipes_take(s);
 	s->quiet_total = outhub_total(s->hub);
 	s->quiet_waits = 1;
-	session_timer_add(&s->quiet, limit(LIMIT_PROC_LINGER_MS));
+	loop_arm(&s->quiet, limit(LIMIT_PROC_LINGER_MS));
 }
 
 void session_on_quiet(evutil_socket_t fd, short what, void *arg)
@@ -299,7 +299,7 @@ void session_on_quiet(evutil_socket_t fd, short what, void *arg)
 	}
 	s->quiet_total = outhub_total(s->hub);
 	s->quiet_waits++;
-	session_timer_add(&s->quiet, limit(LIMIT_PROC_LINGER_MS));
+	loop_arm(&s->quiet, limit(LIMIT_PROC_LINGER_MS));
 }
 
 void session_run_report(struct session *s, int status, bool late)

@@ -179,7 +179,7 @@ void session_shell_nap(struct session *s)
 	if (s->shell.ctl < 0)
 		return;
 	event_del(&s->shell.readable);
-	session_timer_add(&s->shell.nap, SESSION_NAP_MS);
+	loop_arm(&s->shell.nap, SESSION_NAP_MS);
 }
 
 static void session_shell_on_nap(evutil_socket_t fd, short what, void *arg)

@@ -78,7 +78,7 @@ static void session_sweep_wait(struct session_sweep *w)
 		left = w->again_ms;
 		w->again_ms *= 2;
 	}
-	session_timer_add(&w->grace, left > 0 ? left : 0);
+	loop_arm(&w->grace, left > 0 ? left : 0);
 }
 
 static void session_sweep_done(struct work *work)
@@ -92,7 +92,7 @@ static void session_sweep_done(struct work *work)
 		session_sweep_free(w);
 	} else if (w->signo == SIGKILL) {
 		if (w->s != NULL)
-			session_timer_add(&w->s->stop_timer, SESSION_RETURN_MS);
+			loop_arm(&w->s->stop_timer, SESSION_RETURN_MS);
 		session_sweep_free(w);
 	} else if (w->s == NULL && w->ids.n == 0 && !w->shell_gone) {
 		session_sweep_free(w);
@@ -207,7 +207,7 @@ static void session_stop_send(struct session *s)
 	session_signal_shell(s, SIGCONT);
 	s->sweep = session_sweep_start(s, true, SIGTERM, s->stop_grace_ms);
 	if (s->sweep == NULL)
-		session_timer_add(&s->stop_timer, s->stop_grace_ms);
+		loop_arm(&s->stop_timer, s->stop_grace_ms);
 }
 
 void session_stop(struct session *s, enum session_stop why, int64_t grace_ms)
@@ -215,7 +215,7 @@ void session_stop(struct session *s, enum session_stop why, int64_t grace_ms)
 	assert(s->run != NULL);
 	if (why == SESSION_STOP_DELETE) {
 		s->stop = why;
-		session_timer_add(&s->stop_timer, SESSION_DELETE_MS);
+		loop_arm(&s->stop_timer, SESSION_DELETE_MS);
 		return;
 	}
 	if (s->stop != SESSION_GO)
@@ -227,7 +227,7 @@ void session_stop(struct session *s, enum session_stop why, int64_t grace_ms)
 	if (s->run_began)
 		session_stop_send(s);
 	else
-		session_timer_add(&s->stop_timer, grace_ms);
+		loop_arm(&s->stop_timer, grace_ms);
 }
 
 void session_stop_began(struct session *s)
